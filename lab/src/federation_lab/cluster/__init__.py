@@ -1,0 +1,1 @@
+"""One region's Kubernetes: certificates, control plane, pods and load balancers."""

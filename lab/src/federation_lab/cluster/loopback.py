@@ -1,0 +1,99 @@
+"""Control planes as plain processes on loopback, for tests and benchmarks without the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from federation_lab.cluster.control_plane import ADMIN, ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+START_SECONDS = 60.0
+
+
+class StartError(Exception):
+    """A control plane did not come up; the text names the program and its log."""
+
+
+@contextlib.contextmanager
+def running(
+    name: str, directory: Path, binaries: Path, *, controllers: bool = False
+) -> Generator[ControlPlane]:
+    """Run a control plane on free loopback ports until the block is left.
+
+    Args:
+        name: the cluster's name, and the name of its kubeconfig context.
+        directory: where its files and logs go; thrown away by the caller.
+        binaries: where etcd and the Kubernetes programs are.
+        controllers: also run kube-controller-manager (garbage collection, namespaces, tokens).
+
+    Raises:
+        StartError: the API server wasn't ready within `START_SECONDS`.
+    """
+    plane = ControlPlane(
+        name=name,
+        address="127.0.0.1",
+        directory=directory,
+        binaries=binaries,
+        api_port=_free_port(),
+        etcd_port=_free_pair(),
+        fsync=False,
+    )
+    plane.prepare()
+    wanted = ["etcd", "kube-apiserver", *(["kube-controller-manager"] if controllers else [])]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for program in wanted:
+            with (directory / f"{program}.log").open("wb") as log:
+                command = plane.commands()[program]
+                processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            if program == "kube-apiserver":
+                _wait_ready(plane, processes[-1])
+        yield plane
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait(timeout=10)
+
+
+def _wait_ready(plane: ControlPlane, api_server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    headers = {"Authorization": f"Bearer {plane.token(ADMIN)}"}
+    authority = str(plane.directory / "pki" / "ca.crt")
+    with httpx.Client(verify=authority, headers=headers, timeout=2) as client:
+        while time.monotonic() < deadline:
+            if api_server.poll() is not None:
+                break
+            with contextlib.suppress(httpx.TransportError):
+                if client.get(f"{plane.endpoint}/readyz").status_code == 200:
+                    return
+            time.sleep(0.1)
+    raise StartError(
+        f"the API server of {plane.name} is not ready; see {plane.directory}/kube-apiserver.log"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _free_pair() -> int:
+    for _ in range(100):
+        port = _free_port()
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    raise StartError("no two free ports beside each other on loopback")

@@ -1,0 +1,1 @@
+"""Relation data models of the federation, one pydantic model a side."""

@@ -1,0 +1,1 @@
+"""The KubeFed API in Python: kinds, membership, federation and the embedded controller."""
