@@ -1,0 +1,299 @@
+"""Access to the region's own cluster: accounts of least rights, bounded calls, sorted errors.
+
+A charm gets the admin's token from kube-control. It uses it in memory, to make accounts and to
+mint their tokens; whatever runs or is kept uses those. Plain HTTPS to the Kubernetes API does for
+that: importing the Kubernetes client would cost each hook most of a second.
+"""
+
+import base64
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 5.0
+MANAGER = "federation-charms"
+
+
+class ClusterError(Exception):
+    """The cluster did not do what was asked."""
+
+
+class ClusterUnreachableError(ClusterError):
+    """No answer, or none that can be trusted: try again later."""
+
+
+class ClusterRefusedError(ClusterError):
+    """The cluster answered and refused.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class ClusterAddress:
+    """Where a cluster's API answers and by which CA it is known."""
+
+    server: str
+    ca_certificate: str
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A bound token and its end."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One RBAC rule."""
+
+    groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the rule as Kubernetes writes it."""
+        rule: dict[str, Any] = {
+            "apiGroups": list(self.groups),
+            "resources": list(self.resources),
+            "verbs": list(self.verbs),
+        }
+        if self.names:
+            rule["resourceNames"] = list(self.names)
+        return rule
+
+
+@dataclass(frozen=True)
+class Account:
+    """A ServiceAccount with exactly these rights.
+
+    Attributes:
+        cluster_rules: rights in every namespace and on what has none.
+        rules: rights in the account's own namespace.
+    """
+
+    name: str
+    namespace: str
+    cluster_rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+class Cluster:
+    """One cluster's API, as one account sees it."""
+
+    def __init__(
+        self,
+        address: ClusterAddress,
+        token: str,
+        *,
+        connect: Callable[[str, int, ssl.SSLContext], http.client.HTTPSConnection] | None = None,
+    ):
+        self.address = address
+        self._token = token
+        self._connect = connect or _connect
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Send one request, bounded in time.
+
+        Raises:
+            ClusterUnreachableError: no connection, no answer in time, or a wrong certificate.
+            ClusterRefusedError: the answer is an error.
+        """
+        parts = urlsplit(self.address.server)
+        host = parts.hostname or ""
+        try:
+            context = ssl.create_default_context(cadata=self.address.ca_certificate)
+            connection = self._connect(host, parts.port or 443, context)
+            try:
+                connection.connect()
+                connection.sock.settimeout(READ_TIMEOUT_S)
+                headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+                text = None if body is None else json.dumps(body)
+                connection.request(method, parts.path + path, text, headers)
+                response = connection.getresponse()
+                data = response.read()
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise ClusterUnreachableError(f"{self.address.server}: {_reason(error)}") from error
+        return self._answer(response.status, data)
+
+    def _answer(self, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(data or b"{}")
+        except ValueError:
+            answer = {}
+        if status < http.HTTPStatus.BAD_REQUEST:
+            return answer
+        message = str(answer.get("message") or "no reason given")
+        raise ClusterRefusedError(f"{self.address.server}: {message} ({status})", status)
+
+    def apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create the object or bring it to this shape (server-side apply)."""
+        query = urlencode({"fieldManager": MANAGER, "force": "true"})
+        return self.request("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
+
+    def delete(self, path: str) -> bool:
+        """Delete an object; False if it was not there."""
+        try:
+            _ = self.request("DELETE", path)
+        except ClusterRefusedError as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def version(self) -> str:
+        """Return the API server's version, like v1.35.4."""
+        return str(self.request("GET", "/version").get("gitVersion", ""))
+
+    def ensure_account(self, account: Account) -> None:
+        """Make the account with its rights, or correct them."""
+        for path, body in account_objects(account):
+            _ = self.apply(path, body)
+
+    def remove_account(self, account: Account) -> None:
+        """Delete the account and its rights, never the namespace."""
+        for path, _ in reversed(account_objects(account)[1:]):
+            _ = self.delete(path)
+
+    def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
+        """Mint a token that is bound to the ServiceAccount and ends by itself."""
+        answer = self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenRequest",
+                "spec": {"expirationSeconds": int(lifetime.total_seconds())},
+            },
+        )
+        status = answer["status"]
+        return Credential(
+            str(status["token"]), datetime.fromisoformat(status["expirationTimestamp"])
+        )
+
+
+def account_objects(account: Account) -> list[tuple[str, dict[str, Any]]]:
+    """Return path and body of each object that makes up an account, the namespace first."""
+    namespaced = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{account.namespace}"
+    wide = "/apis/rbac.authorization.k8s.io/v1"
+    objects: list[tuple[str, dict[str, Any]]] = [
+        (
+            f"/api/v1/namespaces/{account.namespace}",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": account.namespace}},
+        ),
+        (
+            f"/api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}",
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account.name}},
+        ),
+    ]
+    if account.cluster_rules:
+        objects += _role(wide, account, "Cluster", account.cluster_rules)
+    if account.rules:
+        objects += _role(namespaced, account, "", account.rules)
+    return objects
+
+
+def _role(
+    base: str,
+    account: Account,
+    prefix: str,
+    rules: Sequence[Rule],
+) -> list[tuple[str, dict[str, Any]]]:
+    version = "rbac.authorization.k8s.io/v1"
+    name = account.name
+    role = {
+        "apiVersion": version,
+        "kind": f"{prefix}Role",
+        "metadata": {"name": name},
+        "rules": [rule.as_object() for rule in rules],
+    }
+    binding = {
+        "apiVersion": version,
+        "kind": f"{prefix}RoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": f"{prefix}Role",
+            "name": name,
+        },
+        "subjects": [
+            {"kind": "ServiceAccount", "name": name, "namespace": account.namespace},
+        ],
+    }
+    low = prefix.lower()
+    return [(f"{base}/{low}roles/{name}", role), (f"{base}/{low}rolebindings/{name}", binding)]
+
+
+def kubeconfig(address: ClusterAddress, token: str, *, name: str, namespace: str = "") -> str:
+    """Return a kubeconfig (JSON, which is YAML) with one context called `name`."""
+    authority = base64.b64encode(address.ca_certificate.encode()).decode()
+    context = {"cluster": name, "user": name} | ({"namespace": namespace} if namespace else {})
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": name,
+                "cluster": {"server": address.server, "certificate-authority-data": authority},
+            },
+        ],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": context}],
+        "current-context": name,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def api_client(address: ClusterAddress, token: str) -> Any:
+    """Return a kubernetes.client.ApiClient whose every call is bounded and never retried."""
+    from kubernetes import client
+
+    class BoundedApiClient(client.ApiClient):
+        def call_api(self, *args: Any, _request_timeout: Any = None, **kwargs: Any) -> Any:
+            limit = _request_timeout or (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+            return super().call_api(*args, _request_timeout=limit, **kwargs)
+
+    configuration = client.Configuration()
+    configuration.host = address.server
+    configuration.ca_cert_data = address.ca_certificate
+    configuration.api_key = {"authorization": f"Bearer {token}"}
+    configuration.retries = 0
+    # The API server is reached in the region's own network, never by a proxy of the model.
+    configuration.proxy = None
+    return BoundedApiClient(configuration)
+
+
+def _connect(host: str, port: int, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT_S, context=context)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not signed by the given CA ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

@@ -1,0 +1,88 @@
+"""The field types that several interfaces share, each with the rule it enforces."""
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+_REGION = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+_SECRET = re.compile(
+    r"secret://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-z]{20}",
+)
+_PEM_BEGIN = "-----BEGIN CERTIFICATE-----"
+_PEM_END = "-----END CERTIFICATE-----"
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def check_region(value: str) -> str:
+    """Accept what is a Juju model's, a KubeFedCluster's and a DNS label's name at once."""
+    if not _REGION.fullmatch(value):
+        raise ValueError(
+            "a region's name is 1 to 40 of a-z, 0-9 and hyphen, "
+            "starts with a letter and ends with none of hyphen",
+        )
+    return value
+
+
+def check_https_url(value: str) -> str:
+    """Accept an https address with a host and without credentials, query or fragment."""
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("must be an https:// address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold nothing but scheme, host, port and path")
+    _ = parts.port  # raises ValueError out of range
+    return value.rstrip("/")
+
+
+def check_certificates(value: str) -> str:
+    """Accept one or more PEM certificates and nothing else, least of all a private key."""
+    text = value.strip()
+    if "PRIVATE KEY" in text:
+        raise ValueError("holds a private key where only certificates belong")
+    if not text.startswith(_PEM_BEGIN) or not text.endswith(_PEM_END):
+        raise ValueError("must be PEM certificates")
+    return text + "\n"
+
+
+def check_secret_id(value: str) -> str:
+    """Accept only IDs that name their model: others mean nothing in another model."""
+    if not _SECRET.fullmatch(value):
+        raise ValueError("must be secret://<model uuid>/<id>")
+    return value
+
+
+def check_network(value: str) -> str:
+    """Accept an address range and return it as written by everybody."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"must be an address range (CIDR): {error}") from error
+
+
+def check_address(value: str) -> str:
+    """Accept an IP address."""
+    return str(ipaddress.ip_address(value))
+
+
+def check_labels(value: dict[str, str]) -> dict[str, str]:
+    """Accept what Kubernetes accepts as labels."""
+    for key, label in value.items():
+        prefix, _, name = key.rpartition("/")
+        if not _LABEL_NAME.fullmatch(name) or ("/" in key and not _LABEL_PREFIX.fullmatch(prefix)):
+            raise ValueError(f"{key!r} is no label key of Kubernetes")
+        if label and not _LABEL_NAME.fullmatch(label):
+            raise ValueError(f"{key}: {label!r} is no label value of Kubernetes")
+    return value
+
+
+Region = Annotated[str, AfterValidator(check_region)]
+HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
+Certificates = Annotated[str, AfterValidator(check_certificates)]
+SecretId = Annotated[str, AfterValidator(check_secret_id)]
+Network = Annotated[str, AfterValidator(check_network)]
+Address = Annotated[str, AfterValidator(check_address)]
+Labels = Annotated[dict[str, str], AfterValidator(check_labels)]
