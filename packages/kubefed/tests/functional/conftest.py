@@ -1,0 +1,45 @@
+"""Real control planes on loopback, started once a session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import pytest
+from federation_lab.cluster.control_plane import ControlPlane
+from federation_lab.cluster.loopback import running
+
+NAMES = ("host", "member1", "member2")
+
+
+def _binaries() -> Path:
+    if directory := os.environ.get("LAB_BIN"):
+        return Path(directory)
+    tools = pytest.importorskip("federation_lab.tools")
+    return tools.binaries()
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Generator[Mapping[str, ControlPlane]]:
+    """The control planes host, member1 and member2, empty at the session's start."""
+    binaries = _binaries()
+    with contextlib.ExitStack() as stack:
+        # Started one after the other, stopped together: two cores gain nothing from a race.
+        yield {
+            name: stack.enter_context(
+                running(name, tmp_path_factory.mktemp(name), binaries, controllers=True)
+            )
+            for name in NAMES
+        }
+
+
+@pytest.fixture(scope="session")
+def host(clusters: Mapping[str, ControlPlane]) -> ControlPlane:
+    return clusters["host"]
+
+
+@pytest.fixture(scope="session")
+def members(clusters: Mapping[str, ControlPlane]) -> list[ControlPlane]:
+    return [clusters["member1"], clusters["member2"]]
