@@ -1,0 +1,3 @@
+"""Whole regions of the lab: who is alive, kill, revive, and taking everything down."""
+
+from __future__ import annotations
