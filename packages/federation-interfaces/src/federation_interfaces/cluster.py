@@ -12,12 +12,14 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 5.0
 MANAGER = "federation-charms"
+CHARMS_NAMESPACE = "federation-charms"
+"""Where the charms' own accounts live, apart from the federation's, which comes and goes."""
 
 
 class ClusterError(Exception):
@@ -83,13 +85,74 @@ class Account:
 
     Attributes:
         cluster_rules: rights in every namespace and on what has none.
-        rules: rights in the account's own namespace.
+        rules: rights in one namespace.
+        rules_namespace: that namespace; empty: the account's own.
+        role: name of the roles; empty: the account's. An account that serves several
+            federations has a role for each.
     """
 
     name: str
     namespace: str
     cluster_rules: tuple[Rule, ...] = ()
     rules: tuple[Rule, ...] = ()
+    rules_namespace: str = ""
+    role: str = ""
+
+
+class KubeControl(Protocol):
+    """What is needed of ops.interface_kube_control's requirer."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the control plane has published its data."""
+        ...
+
+    def get_auth_credentials(self, user: str) -> Mapping[str, str] | None:
+        """Return the tokens that were made for `user`."""
+        ...
+
+    def get_api_endpoints(self) -> list[str]:
+        """Return the addresses of the API."""
+        ...
+
+    def get_ca_certificate(self) -> bytes | None:
+        """Return the CA's certificate, if the control plane gives it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Access:
+    """The region's cluster and the admin's token, which is kept in memory only."""
+
+    address: ClusterAddress
+    admin_token: str = field(repr=False)
+
+    def admin(self) -> "Cluster":
+        """Return the API as the admin sees it: to make, mend and remove accounts."""
+        return Cluster(self.address, self.admin_token)
+
+
+def read_access(kube_control: KubeControl, user: str, ca_certificate: str = "") -> Access | None:
+    """Read access to the cluster from the kube-control relation.
+
+    Args:
+        kube_control: the requirer's side of the relation.
+        user: whom the token was asked for.
+        ca_certificate: used where the control plane gives none.
+
+    Returns:
+        None while the control plane has not published all of it.
+    """
+    if not kube_control.is_ready:
+        return None
+    credentials = kube_control.get_auth_credentials(user) or {}
+    given = kube_control.get_ca_certificate()
+    authority = given.decode() if given else ca_certificate
+    servers = kube_control.get_api_endpoints()
+    token = credentials.get("client_token")
+    if not servers or not token or not authority:
+        return None
+    return Access(ClusterAddress(servers[0].rstrip("/"), authority), token)
 
 
 class Cluster:
@@ -172,10 +235,15 @@ class Cluster:
         for path, body in account_objects(account):
             _ = self.apply(path, body)
 
-    def remove_account(self, account: Account) -> None:
-        """Delete the account and its rights, never the namespace."""
-        for path, _ in reversed(account_objects(account)[1:]):
+    def remove_rights(self, account: Account) -> None:
+        """Delete the account's roles; the account and the namespace stay."""
+        for path, _ in reversed(account_objects(account)[2:]):
             _ = self.delete(path)
+
+    def remove_account(self, account: Account) -> None:
+        """Delete the account with its rights, never the namespace."""
+        self.remove_rights(account)
+        _ = self.delete(account_objects(account)[1][0])
 
     def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
         """Mint a token that is bound to the ServiceAccount and ends by itself."""
@@ -196,7 +264,8 @@ class Cluster:
 
 def account_objects(account: Account) -> list[tuple[str, dict[str, Any]]]:
     """Return path and body of each object that makes up an account, the namespace first."""
-    namespaced = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{account.namespace}"
+    place = account.rules_namespace or account.namespace
+    namespaced = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place}"
     wide = "/apis/rbac.authorization.k8s.io/v1"
     objects: list[tuple[str, dict[str, Any]]] = [
         (
@@ -222,7 +291,7 @@ def _role(
     rules: Sequence[Rule],
 ) -> list[tuple[str, dict[str, Any]]]:
     version = "rbac.authorization.k8s.io/v1"
-    name = account.name
+    name = account.role or account.name
     role = {
         "apiVersion": version,
         "kind": f"{prefix}Role",
@@ -239,7 +308,7 @@ def _role(
             "name": name,
         },
         "subjects": [
-            {"kind": "ServiceAccount", "name": name, "namespace": account.namespace},
+            {"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace},
         ],
     }
     low = prefix.lower()

@@ -2,10 +2,11 @@
 
 import ipaddress
 import re
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _REGION = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _SECRET = re.compile(
@@ -13,6 +14,8 @@ _SECRET = re.compile(
 )
 _PEM_BEGIN = "-----BEGIN CERTIFICATE-----"
 _PEM_END = "-----END CERTIFICATE-----"
+_DURATION = re.compile(r"([1-9][0-9]*)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -79,6 +82,27 @@ def check_labels(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def parse_duration(value: str | timedelta) -> timedelta:
+    """Read a number with its unit.
+
+    >>> parse_duration("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if not match:
+        raise ValueError("must be a number with s, m, h or d, like 24h")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def check_token_lifetime(value: timedelta) -> timedelta:
+    """Accept what Kubernetes accepts as the life of a token."""
+    if value < timedelta(minutes=10):
+        raise ValueError("must be at least 10m (Kubernetes mints no shorter token)")
+    return value
+
+
 Region = Annotated[str, AfterValidator(check_region)]
 HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
 Certificates = Annotated[str, AfterValidator(check_certificates)]
@@ -86,3 +110,5 @@ SecretId = Annotated[str, AfterValidator(check_secret_id)]
 Network = Annotated[str, AfterValidator(check_network)]
 Address = Annotated[str, AfterValidator(check_address)]
 Labels = Annotated[dict[str, str], AfterValidator(check_labels)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+TokenLifetime = Annotated[Duration, AfterValidator(check_token_lifetime)]

@@ -1,0 +1,223 @@
+"""The members of the federation: what is known of each, joining and taking out."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+from federation_interfaces.cluster import (
+    Cluster,
+    ClusterAddress,
+    ClusterError,
+    api_client,
+)
+from federation_interfaces.databag import Databag
+from federation_interfaces.kubefed_member import FederatedKind, MemberAppData
+from federation_interfaces.workloads import delete_managed
+from pydantic import BaseModel, ConfigDict
+
+CHECK_SECONDS = 10
+HOOK_CHECK_SECONDS = 2
+
+
+class MemberError(Exception):
+    """A member was not joined or taken out; the text names it and why."""
+
+
+class MemberRecord(BaseModel):
+    """What the units know of one region.
+
+    Attributes:
+        relation: number of the relation that brought it.
+        state: joined; left on demand, so it does not join again by itself; or not joined, with
+            the reason in `error`.
+        digest: of what it was joined with.
+        ready: what the controller says of a joined cluster; None: nothing yet.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
+
+    region: str
+    relation: int
+    state: Literal["joined", "left", "failed"]
+    digest: str = ""
+    error: str = ""
+    ready: bool | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Say what is wrong with the region, if anything is."""
+        if self.error:
+            return f"{self.region}: {self.error}"
+        if self.state == "joined" and self.ready is False:
+            return f"{self.region}: not ready"
+        return ""
+
+
+class ReplicasAppData(Databag):
+    """Peer application databag: what has to outlive a leader. Nothing in it is secret."""
+
+    installed: str | None = None
+    members: list[MemberRecord] | None = None
+
+
+def standard_kinds() -> list[FederatedKind]:
+    """Return the ten kinds that a federation asks its members to accept."""
+    from kubefed.api import STANDARD_KINDS
+
+    return [
+        FederatedKind(
+            group=kind.group,
+            version=kind.version,
+            kind=kind.kind,
+            plural=kind.plural,
+            namespaced=kind.namespaced,
+        )
+        for kind in sorted(STANDARD_KINDS)
+    ]
+
+
+def digest(data: MemberAppData) -> str:
+    """Return what tells whether a member has to be registered again; no secret goes into it."""
+    text = json.dumps(data.model_dump(mode="json", exclude={"kubernetes_version"}))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def join(
+    address: ClusterAddress,
+    own_token: str,
+    namespace: str,
+    data: MemberAppData,
+    token: str,
+    *,
+    check_s: float | None,
+) -> bool:
+    """Register a member's cluster in the host cluster.
+
+    Args:
+        address: the host cluster.
+        own_token: of the charm's own account there.
+        namespace: the federation's.
+        data: what the member published.
+        token: the member's, from its secret.
+        check_s: ask the member's API first, for so long at most; None: register unasked, for a
+            member that has joined and may be down for a moment.
+
+    Returns:
+        True if anything changed.
+
+    Raises:
+        MemberError: nothing was registered.
+    """
+    from kubefed import membership
+    from kubefed.errors import KubefedError
+    from urllib3.exceptions import HTTPError
+
+    region, endpoint, authority = (
+        data.region or "",
+        data.api_endpoint or "",
+        data.ca_certificate or "",
+    )
+    api = api_client(address, own_token)
+    try:
+        if check_s is not None:
+            _ = membership.check_endpoint(endpoint, authority, token, timeout_s=check_s)
+        return membership.register(
+            api,
+            cluster=region,
+            api_endpoint=endpoint,
+            ca_bundle=authority,
+            token=token,
+            labels=data.labels or {},
+            namespace=namespace,
+        )
+    except (KubefedError, HTTPError) as error:
+        raise MemberError(str(error)) from error
+    finally:
+        api.close()
+
+
+def leave(
+    address: ClusterAddress,
+    own_token: str,
+    namespace: str,
+    region: str,
+    *,
+    force: bool,
+) -> list[str]:
+    """Take a cluster out of the federation; its objects stay in it.
+
+    Returns:
+        What could not be removed, with `force`.
+
+    Raises:
+        MemberError: with the reason.
+    """
+    from kubefed import membership
+    from kubefed.errors import KubefedError
+    from urllib3.exceptions import HTTPError
+
+    api = api_client(address, own_token)
+    try:
+        return membership.unregister(api, cluster=region, namespace=namespace, force=force)
+    except (KubefedError, HTTPError) as error:
+        raise MemberError(str(error)) from error
+    finally:
+        api.close()
+
+
+def delete_workloads(data: MemberAppData, token: str) -> int:
+    """Delete the federation's objects in a member, with the account that wrote them."""
+    cluster = Cluster(ClusterAddress(data.api_endpoint or "", data.ca_certificate or ""), token)
+    try:
+        return delete_managed(cluster, standard_kinds())
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+
+
+def list_clusters(address: ClusterAddress, own_token: str, namespace: str) -> list[dict[str, Any]]:
+    """Return the federation's clusters as the host cluster knows them.
+
+    Raises:
+        MemberError: the host cluster refused or did not answer.
+    """
+    from kubefed import membership
+    from kubefed.errors import KubefedError
+    from urllib3.exceptions import HTTPError
+
+    api = api_client(address, own_token)
+    try:
+        clusters = membership.list_clusters(api, namespace=namespace)
+    except (KubefedError, HTTPError) as error:
+        raise MemberError(str(error)) from error
+    finally:
+        api.close()
+    return [
+        {
+            "name": cluster.name,
+            "ready": cluster.ready,
+            "version": cluster.version,
+            "endpoint": cluster.endpoint,
+            "joined-at": str(cluster.joined_at or ""),
+            "message": cluster.message or "",
+        }
+        for cluster in clusters
+    ]
+
+
+def refreshed(
+    records: Iterable[MemberRecord],
+    clusters: Iterable[dict[str, Any]],
+) -> list[MemberRecord]:
+    """Bring what the controller says of each cluster into the records."""
+    known = {cluster["name"]: cluster for cluster in clusters}
+    found: list[MemberRecord] = []
+    for record in records:
+        cluster = known.get(record.region)
+        if record.state != "joined" or cluster is None:
+            found.append(record)
+            continue
+        ready = cluster["ready"]
+        message = "" if ready or ready is None else cluster["message"] or "not ready"
+        found.append(record.model_copy(update={"ready": ready, "error": message}))
+    return found

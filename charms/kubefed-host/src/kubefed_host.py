@@ -1,0 +1,314 @@
+"""What the charm does on its machine and in the host cluster: the API, the controller's service.
+
+The members of the federation are in federation_members.py.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from charmlibs import passwd, systemd
+from federation_interfaces.cluster import (
+    CHARMS_NAMESPACE,
+    Access,
+    Account,
+    ClusterAddress,
+    ClusterError,
+    Credential,
+    Rule,
+    api_client,
+    kubeconfig,
+)
+from federation_interfaces.fields import Region, check_region
+from federation_interfaces.files import make_directory, write_file
+from federation_interfaces.region_health import RegionHealthUnitData
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+USER = "kubefed"
+SERVICE = "kubefed-controller"
+CONTROLLER_ACCOUNT = "kubefed-controller"
+CHARM_ACCOUNT = "kubefed-host"
+USER_ACCOUNT = "federation-user"
+TOKEN_LIFETIME = timedelta(days=7)
+_NO_SHELL = "/usr/sbin/nologin"
+_READ = ("get", "list", "watch")
+_WRITE = ("create", "update", "patch", "delete")
+
+UNIT = """\
+[Unit]
+Description=KubeFed controller
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+User={user}
+Group={user}
+Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ExecStart={command}
+Restart=always
+RestartSec=2
+NoNewPrivileges=true
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=true
+PrivateTmp=true
+PrivateDevices=true
+ProtectKernelTunables=true
+ProtectKernelModules=true
+ProtectControlGroups=true
+RestrictSUIDSGID=true
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+LockPersonality=true
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+class HostError(Exception):
+    """The host cluster was not brought to the wanted state; the text says why."""
+
+
+class Settings(BaseModel):
+    """The charm's configuration, read and checked."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    auto_join: bool = True
+    host_cluster: str = ""
+    namespace: Region = "kube-federation-system"
+    metrics_port: int = Field(default=9091, ge=1024, le=65535)
+
+    @field_validator("host_cluster")
+    @classmethod
+    def _host_cluster(cls, value: str) -> str:
+        return check_region(value) if value else value
+
+
+class Renewal(BaseModel):
+    """When the tokens on this unit are to be replaced, and what they were minted for."""
+
+    digest: str = ""
+    renew_at: datetime | None = None
+
+    def due(self, digest: str, moment: datetime) -> bool:
+        """Say whether new tokens are needed."""
+        return self.digest != digest or self.renew_at is None or moment >= self.renew_at
+
+
+class Host:
+    """The unit's files and its service."""
+
+    def __init__(self, charm_dir: Path, root: Path = Path("/"), user: str = USER):
+        self.user = user
+        self.python = charm_dir / "venv/bin/python"
+        self.settings = root / "etc/kubefed"
+        self.state = root / "var/lib/kubefed-host"
+        self.unit = root / f"etc/systemd/system/{SERVICE}.service"
+
+    def renewal(self) -> Renewal:
+        """Return what is kept of the tokens."""
+        path = self.state / "renewal.json"
+        return Renewal.model_validate_json(path.read_text()) if path.exists() else Renewal()
+
+    def charm_token(self) -> str:
+        """Return the token of the charm's own account, or nothing."""
+        path = self.state / "token"
+        return path.read_text() if path.exists() else ""
+
+    def ensure_user(self) -> None:
+        """Make the system user that the controller runs as, and its directory."""
+        if passwd.user_exists(self.user) is None:
+            _ = passwd.add_user(self.user, system_user=True, create_home=False, shell=_NO_SHELL)
+        make_directory(self.settings, mode=0o750, group=self.user)
+        make_directory(self.state, mode=0o700)
+
+    def ensure_tokens(
+        self, access: Access, settings: Settings, name: str, moment: datetime
+    ) -> bool:
+        """Mint the tokens of the controller and of the charm when half of their life is gone.
+
+        Returns:
+            True if the controller's kubeconfig changed, so it has to start again.
+
+        Raises:
+            HostError: the cluster refused or did not answer.
+        """
+        digest = _digest(access.address.server, access.address.ca_certificate, settings.namespace)
+        renewal = self.renewal()
+        config = self.settings / "kubeconfig"
+        if config.exists() and not renewal.due(digest, moment):
+            return False
+        admin = access.admin()
+        try:
+            admin.ensure_account(charm_account(settings.namespace))
+            own = admin.mint(CHARM_ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME)
+            minted = admin.mint(CONTROLLER_ACCOUNT, settings.namespace, TOKEN_LIFETIME)
+        except ClusterError as error:
+            raise HostError(str(error)) from error
+        _ = write_file(self.state / "token", own.token)
+        text = kubeconfig(access.address, minted.token, name=name, namespace=settings.namespace)
+        changed = write_file(config, text, mode=0o600, user=self.user)
+        end = min(own.expires_at, minted.expires_at)
+        kept = Renewal(digest=digest, renew_at=moment + (end - moment) / 2)
+        _ = write_file(self.state / "renewal.json", kept.model_dump_json())
+        return changed
+
+    def ensure_region_health(self, agents: Sequence[RegionHealthUnitData] | None) -> None:
+        """Write where to ask for the regions' verdict; None: nowhere."""
+        path = self.settings / "region-health.json"
+        if agents is None:
+            path.unlink(missing_ok=True)
+            return
+        endpoints = [
+            {"url": agent.url, "certificate": agent.certificate}
+            for agent in agents
+            if agent.url and agent.certificate
+        ]
+        text = json.dumps({"endpoints": endpoints}, indent=1)
+        _ = write_file(path, text, mode=0o640, user=self.user)
+
+    def ensure_service(self, settings: Settings, address: str, *, restart: bool) -> None:
+        """Bring the controller's service to this configuration, running.
+
+        Raises:
+            HostError: the service does not start.
+        """
+        text = UNIT.format(user=self.user, command=" ".join(self.command(settings, address)))
+        text += f"# kubefed {version()}\n"  # another version is another unit, so it starts again
+        changed = write_file(self.unit, text, mode=0o644)
+        try:
+            if changed:
+                _ = systemd.daemon_reload()
+                _ = systemd.service_enable(SERVICE)
+            if changed or restart or not systemd.service_running(SERVICE):
+                _ = systemd.service_restart(SERVICE)
+        except systemd.SystemdError as error:
+            raise HostError(f"{SERVICE} does not start: {error}") from error
+
+    def command(self, settings: Settings, address: str) -> list[str]:
+        """Return the controller's command line."""
+        words = [str(self.python), "-m", "kubefed.cli", "controller"]
+        words += ["--kubeconfig", str(self.settings / "kubeconfig")]
+        words += ["--kubefed-namespace", settings.namespace]
+        if (self.settings / "region-health.json").exists():
+            words += ["--region-health", str(self.settings / "region-health.json")]
+        host = f"[{address}]" if ":" in address else address
+        return [*words, "--metrics-address", f"{host}:{settings.metrics_port}"]
+
+    def running(self) -> bool:
+        """Say whether the controller's service runs."""
+        return self.unit.exists() and systemd.service_running(SERVICE)
+
+    def write_user_kubeconfig(self, text: str) -> Path:
+        """Keep a user's kubeconfig in a file that root alone reads."""
+        path = self.state / "federation.kubeconfig"
+        _ = write_file(path, text)
+        return path
+
+    def stop(self) -> None:
+        """Stop the controller; another unit's takes over."""
+        if self.unit.exists():
+            _ = systemd.service_stop(SERVICE)
+
+    def remove(self) -> None:
+        """Take service, tokens and files away; the API and its objects stay in the cluster."""
+        if self.unit.exists():
+            _ = systemd.service_disable("--now", SERVICE)
+            self.unit.unlink()
+            _ = systemd.daemon_reload()
+        for directory in (self.settings, self.state):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def version() -> str:
+    """Return the version of the KubeFed API and controller that this charm carries."""
+    return importlib.metadata.version("kubefed")
+
+
+def now() -> datetime:
+    """Return the time; tests replace it."""
+    return datetime.now(UTC)
+
+
+def install_digest(access: Access, settings: Settings) -> str:
+    """Return what tells whether the API has to be installed again."""
+    return _digest(version(), access.address.server, settings.namespace)
+
+
+def install_api(access: Access, settings: Settings) -> None:
+    """Install the KubeFed API in the host cluster.
+
+    Raises:
+        HostError: with the reason.
+    """
+    from kubefed import install
+    from kubefed.errors import KubefedError
+    from urllib3.exceptions import HTTPError
+
+    api = api_client(access.address, access.admin_token)
+    try:
+        install.install(api, namespace=settings.namespace, scope="Cluster")
+    except (KubefedError, HTTPError) as error:
+        raise HostError(f"installing the API: {error}") from error
+    finally:
+        api.close()
+
+
+def charm_account(namespace: str) -> Account:
+    """Return the charm's own account: memberships and their secrets, in one namespace."""
+    return Account(
+        name=CHARM_ACCOUNT,
+        namespace=CHARMS_NAMESPACE,
+        rules=(
+            Rule(("core.kubefed.io",), ("*",), (*_READ, *_WRITE)),
+            Rule(("",), ("secrets",), (*_READ, *_WRITE)),
+        ),
+        rules_namespace=namespace,
+    )
+
+
+def user_account(namespace: str) -> Account:
+    """Return the account of those who federate: federated objects, and nothing of the members."""
+    return Account(
+        name=USER_ACCOUNT,
+        namespace=namespace,
+        cluster_rules=(
+            Rule(("types.kubefed.io", "scheduling.kubefed.io"), ("*",), (*_READ, *_WRITE)),
+            Rule(("core.kubefed.io",), ("*",), _READ),
+            Rule(("",), ("namespaces",), (*_READ, "create")),
+        ),
+    )
+
+
+def user_kubeconfig(
+    access: Access,
+    settings: Settings,
+    name: str,
+    server: str,
+    lifetime: timedelta,
+) -> tuple[str, Credential]:
+    """Make a kubeconfig for those who federate.
+
+    Raises:
+        HostError: the cluster refused or did not answer.
+    """
+    admin = access.admin()
+    try:
+        admin.ensure_account(user_account(settings.namespace))
+        minted = admin.mint(USER_ACCOUNT, settings.namespace, lifetime)
+    except ClusterError as error:
+        raise HostError(str(error)) from error
+    address = ClusterAddress(server or access.address.server, access.address.ca_certificate)
+    return kubeconfig(address, minted.token, name=name), minted
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+"""Charm of a member: it hands the federation's host what it needs to write in this cluster."""
+
+import json
+import logging
+from datetime import datetime
+
+import kubefed_member
+import ops
+from federation_interfaces import TOKEN_KEY, DatabagError, HostAppData, MemberAppData
+from federation_interfaces.cluster import (
+    Access,
+    Cluster,
+    ClusterAddress,
+    ClusterError,
+    read_access,
+)
+from federation_interfaces.databag import describe
+from federation_interfaces.fields import check_region
+from kubefed_member import Federation, MemberError, Records, Settings
+from ops.interface_kube_control import KubeControlRequirer
+from pydantic import ValidationError
+
+logger = logging.getLogger(__name__)
+
+FEDERATION = "federation"
+KUBE_CONTROL = "kube-control"
+
+
+class KubefedMemberCharm(ops.CharmBase):
+    """Makes the federation's account in the region's cluster and keeps its token fresh."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
+        self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
+        self.store = kubefed_member.Store()
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.collect_app_status, self._on_collect_status)
+        for event in (
+            self.on.start,
+            self.on.upgrade_charm,
+            self.on.config_changed,
+            self.on.leader_elected,
+            self.on.update_status,
+            self.on.secret_changed,
+            self.on.secret_rotate,
+            self.on.secret_expired,
+            *(self.on[KUBE_CONTROL].relation_created, self.on[KUBE_CONTROL].relation_changed),
+            *(self.on[FEDERATION].relation_created, self.on[FEDERATION].relation_changed),
+            self.on[FEDERATION].relation_broken,
+        ):
+            framework.observe(event, self.reconcile)
+        framework.observe(self.on.secret_remove, self._on_secret_remove)
+        framework.observe(self.on.remove, self._on_remove)
+        framework.observe(self.on.rotate_token_action, self._on_rotate_token)
+        framework.observe(self.on.show_rights_action, self._on_show_rights)
+
+    # What is seen
+
+    def settings(self) -> Settings:
+        """Return the configuration; raises pydantic.ValidationError."""
+        return self.load_config(Settings)
+
+    def region(self, settings: Settings) -> str:
+        """Return this region's name: configured, or the model's."""
+        return settings.region or check_region(self.model.name)
+
+    def access(self, settings: Settings) -> Access | None:
+        """Return the way into the cluster, None while kube-control has not given it."""
+        try:
+            return read_access(self.kube_control, self.unit.name, settings.ca_certificate)
+        except ops.ModelError:
+            return None  # the secret is not granted yet; kube-control's next change comes
+
+    def federations(self) -> list[ops.Relation]:
+        """Return the relations to hosts that have not ended."""
+        return [each for each in self.model.relations[FEDERATION] if each.active and each.app]
+
+    # Making it so
+
+    def reconcile(self, _: ops.EventBase) -> None:
+        """Compare what is wanted with what is there, and act; the leader only."""
+        self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        if not self.unit.is_leader():
+            return
+        try:
+            settings = self.settings()
+            region = self.region(settings)
+        except ValueError:
+            return  # the status says it
+        access = self.access(settings)
+        if access is None:
+            return
+        records = self.store.load()
+        self._leave_ended(access, region, settings, records)
+        for relation in self.federations():
+            self._serve(relation, access, region, settings, records)
+        self.store.save(records)
+
+    def _ended(self, records: Records, settings: Settings) -> list[int]:
+        """Return the records whose relation is gone or now names another host."""
+        standing = {relation.id: relation for relation in self.federations()}
+        ended: list[int] = []
+        for number, federation in records.federations.items():
+            relation = standing.get(number)
+            wanted = self._wanted(relation, settings) if relation else None
+            if relation is None or (wanted and not wanted.same_host(federation)):
+                ended.append(number)
+        return ended
+
+    def _leave_ended(
+        self,
+        access: Access,
+        region: str,
+        settings: Settings,
+        records: Records,
+    ) -> None:
+        for number in self._ended(records, settings):
+            self._drop_secret(number)
+            federation = records.federations.pop(number)
+            shared = federation.host_cluster == region or any(
+                other.namespace == federation.namespace for other in records.federations.values()
+            )
+            try:
+                kubefed_member.withdraw(access, region, federation, keep_namespace=shared)
+                if settings.workloads_on_leave == "delete":
+                    count = kubefed_member.delete_workloads(access, federation.kinds)
+                    logger.info("deleted %d objects of the federation", count)
+            except MemberError as error:
+                logger.warning("leaving %s: %s", federation.host_cluster, error)
+                federation.error = str(error)
+                records.federations[number] = federation
+
+    def _serve(
+        self,
+        relation: ops.Relation,
+        access: Access,
+        region: str,
+        settings: Settings,
+        records: Records,
+        *,
+        renew: bool = False,
+    ) -> None:
+        """Bring one host's account, token and databag up to date."""
+        wanted = self._wanted(relation, settings)
+        data = MemberAppData(
+            region=region,
+            api_endpoint=settings.api_endpoint or access.address.server,
+            ca_certificate=settings.ca_certificate or access.address.ca_certificate,
+            labels={**settings.labels, "region": region},
+        )
+        if wanted is not None:
+            found = records.federations.get(relation.id)
+            federation = found.model_copy(update={"kinds": wanted.kinds}) if found else wanted
+            records.federations[relation.id] = federation
+            try:
+                self._prepare(access, region, federation)
+                secret = self._secret(relation, access, settings, records, renew=renew)
+                content = secret.peek_content()
+                identity = secret.unique_identifier
+                data = data.model_copy(
+                    update={
+                        "kubernetes_version": content["kubernetes-version"],
+                        "token_secret_id": f"secret://{self.model.uuid}/{identity}",
+                        "token_expires_at": datetime.fromisoformat(content["expires-at"]),
+                    },
+                )
+                federation.error = ""
+            except MemberError as error:
+                logger.warning("serving %s: %s", federation.host_cluster, error)
+                federation.error = str(error)
+                data = self._with_token_of(relation, data)
+        _ = data.dump(relation.data[self.app])
+
+    def _wanted(self, relation: ops.Relation, settings: Settings) -> Federation | None:
+        """Return what the host asks for, None while it has not said it."""
+        try:
+            host = HostAppData.load(relation.data[relation.app])
+        except DatabagError:
+            return None  # the status names it
+        if host.host_cluster is None or host.namespace is None:
+            return None
+        kinds = kubefed_member.standard_kinds() if host.kinds is None else host.kinds
+        return Federation(
+            host_cluster=host.host_cluster,
+            namespace=host.namespace,
+            kinds=kubefed_member.within(kinds, settings.scope),
+        )
+
+    def _with_token_of(self, relation: ops.Relation, data: MemberAppData) -> MemberAppData:
+        """Keep what was published of the token: it still works though a renewal failed."""
+        published = MemberAppData.load(relation.data[self.app])
+        kept = published.model_dump(
+            include={"kubernetes_version", "token_secret_id", "token_expires_at"},
+        )
+        return data.model_copy(update=kept)
+
+    def _prepare(self, access: Access, region: str, federation: Federation) -> None:
+        digest = kubefed_member.digest(access, region, federation)
+        if federation.digest != digest:
+            federation.service_account = kubefed_member.prepare(access, region, federation)
+            federation.digest = digest
+
+    def _secret(
+        self,
+        relation: ops.Relation,
+        access: Access,
+        settings: Settings,
+        records: Records,
+        *,
+        renew: bool,
+    ) -> ops.Secret:
+        """Return the relation's secret with a token that has more than half of its life."""
+        moment = kubefed_member.now()
+        secret = self._find_secret(relation.id)
+        if secret is not None and not renew:
+            content = secret.peek_content()
+            issued = datetime.fromisoformat(content["issued-at"])
+            ends = datetime.fromisoformat(content["expires-at"])
+            if not kubefed_member.due(issued, ends, moment):
+                secret.grant(relation)
+                return secret
+        cluster = kubefed_member.own_cluster(access, self.store, records, moment)
+        federation = records.federations[relation.id]
+        minted = kubefed_member.mint(cluster, federation, settings.token_lifetime)
+        try:
+            version = cluster.version()
+        except ClusterError as error:
+            raise MemberError(str(error)) from error
+        content = {
+            TOKEN_KEY: minted.token,
+            "issued-at": moment.isoformat(),
+            "expires-at": minted.expires_at.isoformat(),
+            "kubernetes-version": version,
+        }
+        if secret is None:
+            # Rotation is asked hourly: the charm looks, and mints when half of the life is gone.
+            label = self._label(relation.id)
+            rotate = ops.SecretRotate.HOURLY
+            secret = self.app.add_secret(content, label=label, rotate=rotate)
+        else:
+            secret.set_content(content)
+        # To the application, never a unit: Juju grants nothing else across models.
+        secret.grant(relation)
+        return secret
+
+    @staticmethod
+    def _label(number: int) -> str:
+        return f"federation-token-{number}"
+
+    def _find_secret(self, number: int) -> ops.Secret | None:
+        try:
+            return self.model.get_secret(label=self._label(number))
+        except ops.SecretNotFoundError:
+            return None
+
+    def _drop_secret(self, number: int) -> None:
+        secret = self._find_secret(number)
+        if secret is not None:
+            secret.remove_all_revisions()
+
+    # Events of their own
+
+    def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
+        event.remove_revision()
+
+    def _on_remove(self, _: ops.RemoveEvent) -> None:
+        if self.unit.is_leader():
+            try:
+                access = self.access(self.settings())
+                if access is not None:
+                    kubefed_member.remove_own_account(access)
+            except (ValueError, MemberError) as error:
+                logger.warning("the charm's account may be left in the cluster: %s", error)
+        self.store.remove()
+
+    def _on_rotate_token(self, event: ops.ActionEvent) -> None:
+        if not self.unit.is_leader():
+            event.fail("run this action on the leader: kubefed-member/leader")
+            return
+        try:
+            settings = self.settings()
+            region = self.region(settings)
+        except ValueError as error:
+            event.fail(f"the configuration is refused: {_text(error)}")
+            return
+        access = self.access(settings)
+        if access is None:
+            event.fail("kube-control has not given access to the cluster yet")
+            return
+        records = self.store.load()
+        for relation in self.federations():
+            self._serve(relation, access, region, settings, records, renew=True)
+        self.store.save(records)
+        failed = [each.error for each in records.federations.values() if each.error]
+        if failed:
+            event.fail("; ".join(failed))
+        elif not records.federations:
+            event.fail("no federation is related, so there is no token to rotate")
+        else:
+            ends = {each: self._token_end(each) for each in records.federations}
+            event.set_results(
+                {
+                    "rotated": " ".join(
+                        each.host_cluster for each in records.federations.values()
+                    ),
+                    "expires-at": " ".join(end.isoformat() for end in ends.values() if end),
+                },
+            )
+
+    def _token_end(self, number: int) -> datetime | None:
+        secret = self._find_secret(number)
+        return datetime.fromisoformat(secret.peek_content()["expires-at"]) if secret else None
+
+    def _on_show_rights(self, event: ops.ActionEvent) -> None:
+        secrets = {each.id: self._find_secret(each.id) for each in self.federations()}
+        found = {number: secret for number, secret in secrets.items() if secret is not None}
+        if not self.unit.is_leader() or not found:
+            event.fail("there is no federation's account yet, or this unit is not the leader")
+            return
+        shown: dict[str, object] = {}
+        for number, secret in found.items():
+            data = MemberAppData.load(self._relation(number).data[self.app])
+            address = ClusterAddress(data.api_endpoint or "", data.ca_certificate or "")
+            cluster = Cluster(address, secret.peek_content()[TOKEN_KEY])
+            try:
+                rules = kubefed_member.rights(cluster, str(event.params["namespace"]))
+            except MemberError as error:
+                event.fail(str(error))
+                return
+            shown[self.store.load().federations[number].host_cluster] = rules
+        event.set_results({"rights": json.dumps(shown)})
+
+    def _relation(self, number: int) -> ops.Relation:
+        return next(each for each in self.model.relations[FEDERATION] if each.id == number)
+
+    # Status
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        try:
+            settings = self.settings()
+            _ = self.region(settings)
+        except ValueError as error:
+            event.add_status(ops.BlockedStatus(f"config: {_text(error)}"))
+            return
+        if not self.model.relations[KUBE_CONTROL]:
+            event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
+            return
+        if self.access(settings) is None:
+            event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
+            return
+        if not self.unit.is_leader():
+            event.add_status(ops.ActiveStatus("standing by for the leader"))
+            return
+        records = self.store.load()
+        for relation in self.federations():
+            event.add_status(self._status_of(relation, records, settings))
+        standing = {relation.id for relation in self.federations()}
+        for number, federation in records.federations.items():
+            if number not in standing:
+                text = f"leaving {federation.host_cluster}: {federation.error}"
+                event.add_status(ops.WaitingStatus(text))
+        if not standing:
+            event.add_status(ops.ActiveStatus("ready to join a federation"))
+
+    def _status_of(
+        self,
+        relation: ops.Relation,
+        records: Records,
+        settings: Settings,
+    ) -> ops.StatusBase:
+        try:
+            host = HostAppData.load(relation.data[relation.app])
+        except DatabagError as error:
+            return ops.BlockedStatus(f"federation: the host's data is refused: {error}")
+        federation = records.federations.get(relation.id)
+        if host.host_cluster is None or federation is None:
+            return ops.WaitingStatus("the federation's host has not named itself yet")
+        end = self._token_end(relation.id)
+        moment = kubefed_member.now()
+        warn = end is not None and end - moment < settings.token_warning
+        left = f"; token ends in {kubefed_member.remaining(end, moment)}" if end and warn else ""
+        if federation.error:
+            return ops.WaitingStatus(f"{host.host_cluster}: {federation.error}{left}")
+        joined = "member of" if host.joined else "ready to join"
+        return ops.ActiveStatus(f"{joined} {host.host_cluster}{left}")
+
+
+def _text(error: ValueError) -> str:
+    return describe(error) if isinstance(error, ValidationError) else str(error)
+
+
+if __name__ == "__main__":
+    ops.main(KubefedMemberCharm)

@@ -1,0 +1,332 @@
+"""What the charm does in the region's cluster: accounts, tokens, and taking them away again."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from federation_interfaces.cluster import (
+    CHARMS_NAMESPACE,
+    Access,
+    Account,
+    Cluster,
+    ClusterError,
+    Credential,
+    Rule,
+    api_client,
+)
+from federation_interfaces.fields import (
+    Duration,
+    TokenLifetime,
+    check_certificates,
+    check_https_url,
+    check_labels,
+    check_region,
+)
+from federation_interfaces.files import write_file
+from federation_interfaces.kubefed_member import FederatedKind
+from federation_interfaces.workloads import delete_managed
+from pydantic import BaseModel, ConfigDict, field_validator
+
+ACCOUNT = "kubefed-member"
+OWN_LIFETIME = timedelta(days=7)
+
+
+class MemberError(Exception):
+    """The cluster was not brought to the wanted state; the text says why."""
+
+
+class Settings(BaseModel):
+    """The charm's configuration, read and checked."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    region: str = ""
+    api_endpoint: str = ""
+    ca_certificate: str = ""
+    labels: dict[str, str] = {}
+    scope: tuple[str, ...] = ()
+    token_lifetime: TokenLifetime = timedelta(hours=24)
+    token_warning: Duration = timedelta(hours=2)
+    workloads_on_leave: Literal["keep", "delete"] = "keep"
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        return check_region(value) if value else value
+
+    @field_validator("api_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        return check_https_url(value) if value else value
+
+    @field_validator("ca_certificate")
+    @classmethod
+    def _certificate(cls, value: str) -> str:
+        return check_certificates(value) if value.strip() else ""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels(cls, value: str) -> dict[str, str]:
+        pairs = [part.strip() for part in value.split(",") if part.strip()]
+        if any("=" not in pair for pair in pairs):
+            raise ValueError("must be KEY=VALUE,KEY=VALUE")
+        return check_labels(dict(pair.split("=", 1) for pair in pairs))
+
+    @field_validator("scope", mode="before")
+    @classmethod
+    def _scope(cls, value: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class Federation(BaseModel):
+    """One federation that this region is a member of, as kept on disk.
+
+    Attributes:
+        digest: of what was prepared in the cluster; another one is wanted, it is done again.
+        error: why the last try failed; empty: it did not.
+    """
+
+    host_cluster: str
+    namespace: str
+    kinds: list[FederatedKind]
+    service_account: str = ""
+    digest: str = ""
+    error: str = ""
+
+    def same_host(self, other: "Federation") -> bool:
+        """Say whether both are the same federation."""
+        return (self.host_cluster, self.namespace) == (other.host_cluster, other.namespace)
+
+
+class Records(BaseModel):
+    """What this unit made in the cluster, by relation, so that it can take it away again."""
+
+    federations: dict[int, Federation] = {}
+    own_token_renew_at: datetime | None = None
+
+
+class Store:
+    """The unit's files: records, and the token of the charm's own account."""
+
+    def __init__(self, root: Path = Path("/")):
+        self.directory = root / "var/lib/kubefed-member"
+
+    def load(self) -> Records:
+        """Read the records; none yet is an empty one, an unreadable file is an error."""
+        path = self.directory / "records.json"
+        if not path.exists():
+            return Records()
+        return Records.model_validate_json(path.read_text())
+
+    def save(self, records: Records) -> None:
+        """Write the records at once."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _ = write_file(self.directory / "records.json", records.model_dump_json(indent=1))
+
+    def token(self) -> str:
+        """Return the token of the charm's own account, or nothing."""
+        path = self.directory / "token"
+        return path.read_text() if path.exists() else ""
+
+    def save_token(self, token: str) -> None:
+        """Keep the token of the charm's own account, readable by root only."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _ = write_file(self.directory / "token", token)
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        for name in ("records.json", "token"):
+            (self.directory / name).unlink(missing_ok=True)
+
+
+def standard_kinds() -> list[FederatedKind]:
+    """Return the ten kinds that every federation knows."""
+    from kubefed.api import STANDARD_KINDS
+
+    return [
+        FederatedKind(
+            group=kind.group,
+            version=kind.version,
+            kind=kind.kind,
+            plural=kind.plural,
+            namespaced=kind.namespaced,
+        )
+        for kind in STANDARD_KINDS
+    ]
+
+
+def within(kinds: Iterable[FederatedKind], scope: Iterable[str]) -> list[FederatedKind]:
+    """Keep the kinds that `scope` names, all if it names none; sorted, so that digests compare."""
+    allowed = set(scope)
+    kept = [
+        kind
+        for kind in kinds
+        if not allowed or {kind.plural, f"{kind.plural}.{kind.group}".rstrip(".")} & allowed
+    ]
+    return sorted(kept, key=lambda kind: (kind.group, kind.plural))
+
+
+def digest(access: Access, region: str, federation: Federation) -> str:
+    """Return what tells whether the cluster has to be prepared again."""
+    parts = [
+        access.address.server,
+        access.address.ca_certificate,
+        region,
+        federation.host_cluster,
+        federation.namespace,
+        [kind.model_dump() for kind in federation.kinds],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def prepare(access: Access, region: str, federation: Federation) -> str:
+    """Make the federation's account, and let the charm's own account mint its tokens.
+
+    Returns:
+        The name of the federation's ServiceAccount.
+
+    Raises:
+        MemberError: with the reason.
+    """
+    from kubefed import membership
+    from kubefed.api import TargetKind
+    from kubefed.errors import KubefedError
+
+    kinds = [TargetKind(**kind.model_dump()) for kind in federation.kinds]
+    api = api_client(access.address, access.admin_token)
+    try:
+        name = membership.prepare_member(
+            api,
+            cluster=region,
+            host_cluster=federation.host_cluster,
+            namespace=federation.namespace,
+            kinds=kinds,
+        )
+        access.admin().ensure_account(own_account(federation, name))
+    except (KubefedError, ClusterError) as error:
+        raise MemberError(str(error)) from error
+    finally:
+        api.close()
+    return name
+
+
+def own_account(federation: Federation, service_account: str) -> Account:
+    """Return the charm's own account: all it may do is to mint tokens of the federation's."""
+    return Account(
+        name=ACCOUNT,
+        namespace=CHARMS_NAMESPACE,
+        rules=(Rule(("",), ("serviceaccounts/token",), ("create",), (service_account,)),),
+        rules_namespace=federation.namespace,
+        role=f"{ACCOUNT}-{federation.host_cluster}",
+    )
+
+
+def own_cluster(access: Access, store: Store, records: Records, now: datetime) -> Cluster:
+    """Return the cluster as the charm's own account sees it, with a token that lives on."""
+    token = store.token()
+    if not token or records.own_token_renew_at is None or now >= records.own_token_renew_at:
+        try:
+            minted = access.admin().mint(ACCOUNT, CHARMS_NAMESPACE, OWN_LIFETIME)
+        except ClusterError as error:
+            raise MemberError(str(error)) from error
+        token = minted.token
+        store.save_token(token)
+        records.own_token_renew_at = now + (minted.expires_at - now) / 2
+    return Cluster(access.address, token)
+
+
+def mint(cluster: Cluster, federation: Federation, lifetime: timedelta) -> Credential:
+    """Mint a token of the federation's account."""
+    try:
+        return cluster.mint(federation.service_account, federation.namespace, lifetime)
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+
+
+def due(issued_at: datetime | None, expires_at: datetime | None, now: datetime) -> bool:
+    """Say whether a token is to be replaced: half of its life is gone."""
+    if issued_at is None or expires_at is None:
+        return True
+    return now >= issued_at + (expires_at - issued_at) / 2
+
+
+def withdraw(access: Access, region: str, federation: Federation, *, keep_namespace: bool) -> None:
+    """Remove from the cluster what `prepare` made.
+
+    Raises:
+        MemberError: with what is left and why.
+    """
+    from kubefed import membership
+    from kubefed.errors import KubefedError
+
+    api = api_client(access.address, access.admin_token)
+    try:
+        access.admin().remove_rights(own_account(federation, federation.service_account))
+        left = membership.remove_member(
+            api,
+            cluster=region,
+            host_cluster=federation.host_cluster,
+            namespace=federation.namespace,
+            keep_namespace=keep_namespace,
+        )
+    except (KubefedError, ClusterError) as error:
+        raise MemberError(str(error)) from error
+    finally:
+        api.close()
+    if left:
+        raise MemberError(f"left in the cluster: {', '.join(left)}")
+
+
+def remove_own_account(access: Access) -> None:
+    """Remove the charm's own account; nothing is left of the charm in the cluster."""
+    try:
+        access.admin().remove_account(Account(ACCOUNT, CHARMS_NAMESPACE))
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+
+
+def delete_workloads(access: Access, kinds: Iterable[FederatedKind]) -> int:
+    """Delete the federation's objects in this cluster.
+
+    Raises:
+        MemberError: refused, unreachable, or more than one pass can take: call again.
+    """
+    try:
+        return delete_managed(access.admin(), kinds)
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+
+
+def rights(address_and_token: Cluster, namespace: str) -> list[dict[str, Any]]:
+    """Ask the cluster what the holder of a token may do in a namespace."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    try:
+        answer = address_and_token.request("POST", path, review)
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+    status: dict[str, Any] = answer.get("status", {})
+    found: list[dict[str, Any]] = status.get("resourceRules", [])
+    return found
+
+
+def now() -> datetime:
+    """Return the time; tests replace it."""
+    return datetime.now(UTC)
+
+
+def remaining(expires_at: datetime, moment: datetime) -> str:
+    """Say how long a token still lives.
+
+    >>> remaining(datetime(2026, 1, 1, 13, 30, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC))
+    '1 h 30 min'
+    """
+    minutes = max(0, int((expires_at - moment).total_seconds() // 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
