@@ -79,6 +79,10 @@ class MembershipError(KubefedError):
     """A cluster can't join or leave as things stand."""
 
 
+class EndpointMalformed(MembershipError, Permanent):
+    """What is given as an endpoint is none."""
+
+
 class EndpointUnreachable(MembershipError, RetryLater):
     """Nobody answers at a cluster's endpoint."""
 

@@ -40,10 +40,8 @@ UNMANAGED = "false"
 # Annotations.
 ORPHAN_ANNOTATION = "kubefed.io/orphan"
 DELETE_OPTION_ANNOTATION = "kubefed.io/deleteoption"
-MOUNTABLE_SECRETS_ANNOTATION = "kubernetes.io/enforce-mountable-secrets"
-# Ours: which cluster it is (UID of its kube-system) and when it joined, on a KubeFedCluster.
+# Ours: which cluster a KubeFedCluster is: the UID of its namespace kube-system.
 CLUSTER_UID_ANNOTATION = "kubefed.io/cluster-uid"
-JOINED_AT_ANNOTATION = "kubefed.io/joined-at"
 # Ours: what the account of the federation in a member was made for.
 ACCOUNT_LABEL = "kubefed.io/federation-account"
 

@@ -1,0 +1,27 @@
+"""How a cluster becomes a member, and stops being one.
+
+Two sides, which need not see each other: `member` works in the cluster that joins, `host` in the
+federation's host cluster. What goes from the one to the other is an endpoint, a CA and a token.
+"""
+
+from kubefed.accounts import Token, lasting_token, mint_token
+from kubefed.membership.endpoint import Identity, check_endpoint, identify
+from kubefed.membership.host import Cluster, list_clusters, register, unregister
+from kubefed.membership.member import account_name, managed_objects, prepare_member, remove_member
+
+__all__ = [
+    "Cluster",
+    "Identity",
+    "Token",
+    "account_name",
+    "check_endpoint",
+    "identify",
+    "lasting_token",
+    "list_clusters",
+    "managed_objects",
+    "mint_token",
+    "prepare_member",
+    "register",
+    "remove_member",
+    "unregister",
+]
