@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ADMIN = "admin"
+# The name by which the API server comes to the kubelet for logs.
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 # user -> group of the accounts that the API server knows from its token file.
 ACCOUNTS = {
     ADMIN: "system:masters",
@@ -108,6 +110,8 @@ class ControlPlane:
                 *self.extra_hosts,
             ],
         )
+        authority.issue("kubelet", "lab-kubelet", hosts=[self.address])
+        authority.issue("kubelet-client", KUBELET_CLIENT)
         authority.issue("etcd", "etcd", hosts=["127.0.0.1", "localhost"])
         authority.issue("service-account", "service-accounts")
         self._write_tokens()
@@ -169,6 +173,10 @@ class ControlPlane:
             f"--tls-private-key-file={pki / 'apiserver.key'}",
             f"--client-ca-file={pki / 'ca.crt'}",
             f"--token-auth-file={self.directory / 'tokens.csv'}",
+            f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+            f"--kubelet-client-certificate={pki / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={pki / 'kubelet-client.key'}",
+            "--kubelet-preferred-address-types=InternalIP",
             "--authorization-mode=Node,RBAC",
             "--allow-privileged=false",
             f"--service-cluster-ip-range={self.service_cidr}",

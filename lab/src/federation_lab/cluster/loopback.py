@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -25,7 +26,13 @@ class StartError(Exception):
 
 @contextlib.contextmanager
 def running(
-    name: str, directory: Path, binaries: Path, *, controllers: bool = False
+    name: str,
+    directory: Path,
+    binaries: Path,
+    *,
+    controllers: bool = False,
+    scheduler: bool = False,
+    address: str = "127.0.0.1",
 ) -> Generator[ControlPlane]:
     """Run a control plane on free loopback ports until the block is left.
 
@@ -34,13 +41,16 @@ def running(
         directory: where its files and logs go; thrown away by the caller.
         binaries: where etcd and the Kubernetes programs are.
         controllers: also run kube-controller-manager (garbage collection, namespaces, tokens).
+        scheduler: also run kube-scheduler, for pods.
+        address: the API server's; another than loopback's needs a network namespace of its own,
+            since the server then listens on all addresses.
 
     Raises:
         StartError: the API server wasn't ready within `START_SECONDS`.
     """
     plane = ControlPlane(
         name=name,
-        address="127.0.0.1",
+        address=address,
         directory=directory,
         binaries=binaries,
         api_port=_free_port(),
@@ -48,7 +58,9 @@ def running(
         fsync=False,
     )
     plane.prepare()
-    wanted = ["etcd", "kube-apiserver", *(["kube-controller-manager"] if controllers else [])]
+    wanted = ["etcd", "kube-apiserver"]
+    wanted += ["kube-controller-manager"] if controllers else []
+    wanted += ["kube-scheduler"] if scheduler else []
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for program in wanted:
@@ -67,7 +79,7 @@ def running(
 def _wait_ready(plane: ControlPlane, api_server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     headers = {"Authorization": f"Bearer {plane.token(ADMIN)}"}
-    authority = str(plane.directory / "pki" / "ca.crt")
+    authority = ssl.create_default_context(cafile=str(plane.directory / "pki" / "ca.crt"))
     with httpx.Client(verify=authority, headers=headers, timeout=2) as client:
         while time.monotonic() < deadline:
             if api_server.poll() is not None:

@@ -1,0 +1,1 @@
+"""Services of one region: cluster addresses, node ports and load balancers, by nftables."""
