@@ -161,22 +161,13 @@ class KubefedHostCharm(ops.CharmBase):
     def _publish(self, settings: Settings, name: str) -> None:
         """Tell each member who federates and whether it is joined."""
         records = self._records()
-        kinds: list[object] | None = None
         for relation in self.members():
-            if kinds is None:
-                kinds = [*federation_members.standard_kinds()]
             joined = any(
                 record.relation == relation.id and record.state == "joined"
                 for record in records.values()
             )
-            data = HostAppData.model_validate(
-                {
-                    "host_cluster": name,
-                    "namespace": settings.namespace,
-                    "kinds": kinds,
-                    "joined": joined,
-                },
-            )
+            # Without kinds the member takes the standard ten.
+            data = HostAppData(host_cluster=name, namespace=settings.namespace, joined=joined)
             _ = data.dump(relation.data[self.app])
 
     def _reconcile_members(
@@ -268,7 +259,7 @@ class KubefedHostCharm(ops.CharmBase):
         if done and not fresh:
             return
         joined = record is not None and record.state == "joined"
-        check = None if joined else federation_members.HOOK_CHECK_SECONDS
+        check = federation_members.HOOK_CHECK_SECONDS
         try:
             self._join(data, access, settings, check_s=check)
             records[region] = _record(relation, region, "joined", digest, record)
@@ -288,7 +279,7 @@ class KubefedHostCharm(ops.CharmBase):
         access: Access,
         settings: Settings,
         *,
-        check_s: float | None,
+        check_s: float,
     ) -> None:
         _ = federation_members.join(
             access.address,

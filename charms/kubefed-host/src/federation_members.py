@@ -1,5 +1,6 @@
 """The members of the federation: what is known of each, joining and taking out."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -61,22 +62,6 @@ class ReplicasAppData(Databag):
     members: list[MemberRecord] | None = None
 
 
-def standard_kinds() -> list[FederatedKind]:
-    """Return the ten kinds that a federation asks its members to accept."""
-    from kubefed.api import STANDARD_KINDS
-
-    return [
-        FederatedKind(
-            group=kind.group,
-            version=kind.version,
-            kind=kind.kind,
-            plural=kind.plural,
-            namespaced=kind.namespaced,
-        )
-        for kind in sorted(STANDARD_KINDS)
-    ]
-
-
 def digest(data: MemberAppData) -> str:
     """Return what tells whether a member has to be registered again; no secret goes into it."""
     text = json.dumps(data.model_dump(mode="json", exclude={"kubernetes_version"}))
@@ -90,7 +75,7 @@ def join(
     data: MemberAppData,
     token: str,
     *,
-    check_s: float | None,
+    check_s: float,
 ) -> bool:
     """Register a member's cluster in the host cluster.
 
@@ -100,8 +85,7 @@ def join(
         namespace: the federation's.
         data: what the member published.
         token: the member's, from its secret.
-        check_s: ask the member's API first, for so long at most; None: register unasked, for a
-            member that has joined and may be down for a moment.
+        check_s: for how long to ask the member's API at most.
 
     Returns:
         True if anything changed.
@@ -111,7 +95,6 @@ def join(
     """
     from kubefed import membership
     from kubefed.errors import KubefedError
-    from urllib3.exceptions import HTTPError
 
     region, endpoint, authority = (
         data.region or "",
@@ -120,8 +103,8 @@ def join(
     )
     api = api_client(address, own_token)
     try:
-        if check_s is not None:
-            _ = membership.check_endpoint(endpoint, authority, token, timeout_s=check_s)
+        # Registering asks too, with a longer bound than a hook has.
+        _ = membership.check_endpoint(endpoint, authority, token, timeout_s=check_s)
         return membership.register(
             api,
             cluster=region,
@@ -131,7 +114,7 @@ def join(
             labels=data.labels or {},
             namespace=namespace,
         )
-    except (KubefedError, HTTPError) as error:
+    except KubefedError as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()
@@ -155,22 +138,28 @@ def leave(
     """
     from kubefed import membership
     from kubefed.errors import KubefedError
-    from urllib3.exceptions import HTTPError
 
     api = api_client(address, own_token)
     try:
         return membership.unregister(api, cluster=region, namespace=namespace, force=force)
-    except (KubefedError, HTTPError) as error:
+    except KubefedError as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()
 
 
 def delete_workloads(data: MemberAppData, token: str) -> int:
-    """Delete the federation's objects in a member, with the account that wrote them."""
+    """Delete the federation's objects in a member, with the account that wrote them.
+
+    Raises:
+        MemberError: with the reason.
+    """
+    from kubefed.api import STANDARD_KINDS
+
+    kinds = [FederatedKind(**dataclasses.asdict(kind)) for kind in STANDARD_KINDS]
     cluster = Cluster(ClusterAddress(data.api_endpoint or "", data.ca_certificate or ""), token)
     try:
-        return delete_managed(cluster, standard_kinds())
+        return delete_managed(cluster, kinds)
     except ClusterError as error:
         raise MemberError(str(error)) from error
 
@@ -183,12 +172,11 @@ def list_clusters(address: ClusterAddress, own_token: str, namespace: str) -> li
     """
     from kubefed import membership
     from kubefed.errors import KubefedError
-    from urllib3.exceptions import HTTPError
 
     api = api_client(address, own_token)
     try:
         clusters = membership.list_clusters(api, namespace=namespace)
-    except (KubefedError, HTTPError) as error:
+    except KubefedError as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()

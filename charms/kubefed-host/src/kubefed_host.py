@@ -251,22 +251,31 @@ def install_api(access: Access, settings: Settings) -> None:
     """
     from kubefed import install
     from kubefed.errors import KubefedError
-    from urllib3.exceptions import HTTPError
 
     api = api_client(access.address, access.admin_token)
     try:
         install.install(api, namespace=settings.namespace, scope="Cluster")
-    except (KubefedError, HTTPError) as error:
+    except KubefedError as error:
         raise HostError(f"installing the API: {error}") from error
     finally:
         api.close()
 
 
 def charm_account(namespace: str) -> Account:
-    """Return the charm's own account: memberships and their secrets, in one namespace."""
+    """Return the charm's own account: it keeps the register of members and their tokens.
+
+    Beyond the federation's namespace it reads what says whether the API is installed and what a
+    leaving member still holds.
+    """
+    crds = ("customresourcedefinitions",)
     return Account(
         name=CHARM_ACCOUNT,
         namespace=CHARMS_NAMESPACE,
+        cluster_rules=(
+            Rule(("types.kubefed.io",), ("*",), ("get", "list")),
+            Rule(("apiextensions.k8s.io",), crds, ("get",), ("kubefedclusters.core.kubefed.io",)),
+            Rule(("",), ("namespaces",), ("get",), (namespace,)),
+        ),
         rules=(
             Rule(("core.kubefed.io",), ("*",), (*_READ, *_WRITE)),
             Rule(("",), ("secrets",), (*_READ, *_WRITE)),

@@ -125,7 +125,7 @@ class KubefedMemberCharm(ops.CharmBase):
             try:
                 kubefed_member.withdraw(access, region, federation, keep_namespace=shared)
                 if settings.workloads_on_leave == "delete":
-                    count = kubefed_member.delete_workloads(access, federation.kinds)
+                    count = kubefed_member.delete_workloads(access, federation)
                     logger.info("deleted %d objects of the federation", count)
             except MemberError as error:
                 logger.warning("leaving %s: %s", federation.host_cluster, error)
@@ -152,7 +152,8 @@ class KubefedMemberCharm(ops.CharmBase):
         )
         if wanted is not None:
             found = records.federations.get(relation.id)
-            federation = found.model_copy(update={"kinds": wanted.kinds}) if found else wanted
+            update = {"kinds": wanted.kinds, "scope": wanted.scope}
+            federation = found.model_copy(update=update) if found else wanted
             records.federations[relation.id] = federation
             try:
                 self._prepare(access, region, federation)
@@ -181,11 +182,11 @@ class KubefedMemberCharm(ops.CharmBase):
             return None  # the status names it
         if host.host_cluster is None or host.namespace is None:
             return None
-        kinds = kubefed_member.standard_kinds() if host.kinds is None else host.kinds
         return Federation(
             host_cluster=host.host_cluster,
             namespace=host.namespace,
-            kinds=kubefed_member.within(kinds, settings.scope),
+            kinds=host.kinds,
+            scope=settings.scope,
         )
 
     def _with_token_of(self, relation: ops.Relation, data: MemberAppData) -> MemberAppData:

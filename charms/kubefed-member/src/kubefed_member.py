@@ -1,8 +1,9 @@
 """What the charm does in the region's cluster: accounts, tokens, and taking them away again."""
 
+import dataclasses
 import hashlib
+import importlib.metadata
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -85,13 +86,16 @@ class Federation(BaseModel):
     """One federation that this region is a member of, as kept on disk.
 
     Attributes:
+        kinds: what the host asks for; None: the standard ten.
+        scope: what the operator allows of them; empty: all.
         digest: of what was prepared in the cluster; another one is wanted, it is done again.
         error: why the last try failed; empty: it did not.
     """
 
     host_cluster: str
     namespace: str
-    kinds: list[FederatedKind]
+    kinds: list[FederatedKind] | None = None
+    scope: tuple[str, ...] = ()
     service_account: str = ""
     digest: str = ""
     error: str = ""
@@ -142,42 +146,32 @@ class Store:
             (self.directory / name).unlink(missing_ok=True)
 
 
-def standard_kinds() -> list[FederatedKind]:
-    """Return the ten kinds that every federation knows."""
+def wanted_kinds(federation: Federation) -> list[FederatedKind]:
+    """Return the kinds that the host asks for, as far as the operator allows them."""
     from kubefed.api import STANDARD_KINDS
 
+    if federation.kinds is None:
+        kinds = [FederatedKind(**dataclasses.asdict(kind)) for kind in STANDARD_KINDS]
+    else:
+        kinds = federation.kinds
+    allowed = set(federation.scope)
     return [
-        FederatedKind(
-            group=kind.group,
-            version=kind.version,
-            kind=kind.kind,
-            plural=kind.plural,
-            namespaced=kind.namespaced,
-        )
-        for kind in STANDARD_KINDS
-    ]
-
-
-def within(kinds: Iterable[FederatedKind], scope: Iterable[str]) -> list[FederatedKind]:
-    """Keep the kinds that `scope` names, all if it names none; sorted, so that digests compare."""
-    allowed = set(scope)
-    kept = [
         kind
         for kind in kinds
         if not allowed or {kind.plural, f"{kind.plural}.{kind.group}".rstrip(".")} & allowed
     ]
-    return sorted(kept, key=lambda kind: (kind.group, kind.plural))
 
 
 def digest(access: Access, region: str, federation: Federation) -> str:
     """Return what tells whether the cluster has to be prepared again."""
     parts = [
+        importlib.metadata.version("kubefed"),  # another version may need other rights
         access.address.server,
         access.address.ca_certificate,
         region,
-        federation.host_cluster,
-        federation.namespace,
-        [kind.model_dump() for kind in federation.kinds],
+        federation.model_dump(
+            mode="json", include={"host_cluster", "namespace", "kinds", "scope"}
+        ),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -195,7 +189,7 @@ def prepare(access: Access, region: str, federation: Federation) -> str:
     from kubefed.api import TargetKind
     from kubefed.errors import KubefedError
 
-    kinds = [TargetKind(**kind.model_dump()) for kind in federation.kinds]
+    kinds = [TargetKind(**kind.model_dump()) for kind in wanted_kinds(federation)]
     api = api_client(access.address, access.admin_token)
     try:
         name = membership.prepare_member(
@@ -270,8 +264,11 @@ def withdraw(access: Access, region: str, federation: Federation, *, keep_namesp
             cluster=region,
             host_cluster=federation.host_cluster,
             namespace=federation.namespace,
-            keep_namespace=keep_namespace,
+            keep_namespace=True,
         )
+        if not keep_namespace:
+            # Not waited for: the cluster empties it by itself.
+            _ = access.admin().delete(f"/api/v1/namespaces/{federation.namespace}")
     except (KubefedError, ClusterError) as error:
         raise MemberError(str(error)) from error
     finally:
@@ -288,14 +285,14 @@ def remove_own_account(access: Access) -> None:
         raise MemberError(str(error)) from error
 
 
-def delete_workloads(access: Access, kinds: Iterable[FederatedKind]) -> int:
+def delete_workloads(access: Access, federation: Federation) -> int:
     """Delete the federation's objects in this cluster.
 
     Raises:
         MemberError: refused, unreachable, or more than one pass can take: call again.
     """
     try:
-        return delete_managed(access.admin(), kinds)
+        return delete_managed(access.admin(), wanted_kinds(federation))
     except ClusterError as error:
         raise MemberError(str(error)) from error
 

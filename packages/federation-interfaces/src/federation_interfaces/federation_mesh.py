@@ -6,10 +6,10 @@ that. All of it is public (addresses, certificates).
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation_interfaces.databag import Databag
-from federation_interfaces.fields import Address, Certificates, HttpsUrl, Network, Region
+from federation_interfaces.fields import Address, Certificate, HttpsOrigin, Network, Region
 
 
 class MeshEntry(BaseModel):
@@ -19,10 +19,10 @@ class MeshEntry(BaseModel):
 
     region: Region
     role: Literal["region", "witness"] = "region"
-    url: HttpsUrl
-    certificate: Certificates
+    url: HttpsOrigin
+    certificate: Certificate
     nameserver: Address | None = None
-    address_ranges: list[Network] = []
+    address_ranges: list[Network] = Field(default=[], max_length=100)
 
     @model_validator(mode="after")
     def _a_witness_serves_nothing(self) -> "MeshEntry":
@@ -40,7 +40,7 @@ class MeshMemberAppData(Databag):
 class MeshHubAppData(Databag):
     """Provider: every region's entry, the hub's among them, sorted by region."""
 
-    entries: list[MeshEntry] | None = None
+    entries: list[MeshEntry] | None = Field(default=None, max_length=64)
 
     @model_validator(mode="after")
     def _one_entry_a_region(self) -> "MeshHubAppData":
@@ -49,26 +49,3 @@ class MeshHubAppData(Databag):
         if doubled:
             raise ValueError(f"more than one entry for {', '.join(doubled)}")
         return self
-
-
-def merge(
-    own: MeshEntry | None,
-    heard: list[MeshEntry],
-    kept: list[MeshEntry],
-) -> list[MeshEntry]:
-    """Join what this region says, what it hears and what it remembers.
-
-    Args:
-        own: this region's entry; nobody else speaks for it.
-        heard: entries that relations show now; the first of a region wins.
-        kept: entries that were heard before and whose relation still stands.
-
-    Returns:
-        One entry a region, sorted by region.
-    """
-    found: dict[str, MeshEntry] = {}
-    if own is not None:
-        found[own.region] = own
-    for entry in [*heard, *kept]:
-        _ = found.setdefault(entry.region, entry)
-    return [found[region] for region in sorted(found)]

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import ssl
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -48,7 +49,26 @@ def check_certificates(value: str) -> str:
         raise ValueError("holds a private key where only certificates belong")
     if not text.startswith(_PEM_BEGIN) or not text.endswith(_PEM_END):
         raise ValueError("must be PEM certificates")
+    try:
+        # One that TLS cannot load would stop whoever trusts it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("holds what is no certificate") from error
     return text + "\n"
+
+
+def check_certificate(value: str) -> str:
+    """Accept exactly one PEM certificate."""
+    if value.count(_PEM_BEGIN) != 1:
+        raise ValueError("must be exactly one PEM certificate")
+    return check_certificates(value)
+
+
+def check_origin(value: str) -> str:
+    """Accept an https address without a path."""
+    if urlsplit(check_https_url(value)).path:
+        raise ValueError("must have no path")
+    return value.rstrip("/")
 
 
 def check_secret_id(value: str) -> str:
@@ -106,6 +126,8 @@ def check_token_lifetime(value: timedelta) -> timedelta:
 Region = Annotated[str, AfterValidator(check_region)]
 HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
 Certificates = Annotated[str, AfterValidator(check_certificates)]
+Certificate = Annotated[str, AfterValidator(check_certificate)]
+HttpsOrigin = Annotated[str, AfterValidator(check_origin)]
 SecretId = Annotated[str, AfterValidator(check_secret_id)]
 Network = Annotated[str, AfterValidator(check_network)]
 Address = Annotated[str, AfterValidator(check_address)]

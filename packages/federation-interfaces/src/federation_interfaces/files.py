@@ -24,7 +24,7 @@ def write_file(
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if path.exists() and path.read_text() == text:
         path.chmod(mode)
-        _own(path, user, group)
+        hand_over(path, user=user, group=group)
         return False
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def write_file(
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(descriptor, mode)  # the umask may have taken bits away
         _ = file.write(text)
-    _own(temporary, user, group)
+    hand_over(temporary, user=user, group=group)
     _ = temporary.replace(path)
     return True
 
@@ -41,10 +41,11 @@ def make_directory(path: Path, *, mode: int, user: str = "", group: str = "") ->
     """Bring a directory to this mode and owner."""
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     path.chmod(mode)
-    _own(path, user, group)
+    hand_over(path, user=user, group=group)
 
 
-def _own(path: Path, user: str, group: str) -> None:
+def hand_over(path: Path, *, user: str = "", group: str = "") -> None:
+    """Give a file to a user and a group (empty: the user's own)."""
     if not user and not group:
         return
     owner = pwd.getpwnam(user) if user else None

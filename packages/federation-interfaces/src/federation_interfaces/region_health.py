@@ -5,11 +5,11 @@ travels with hooks.
 """
 
 from federation_interfaces.databag import Databag
-from federation_interfaces.fields import Certificates, HttpsUrl
+from federation_interfaces.fields import Certificate, HttpsOrigin
 
 
 class RegionHealthUnitData(Databag):
     """Provider: the address of this unit's agent and the certificate to pin."""
 
-    url: HttpsUrl | None = None
-    certificate: Certificates | None = None
+    url: HttpsOrigin | None = None
+    certificate: Certificate | None = None

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Charm of a region's DNS: BIND 9 and the agent beside it, in a mesh with all regions'."""
+
+import json
+import logging
+from typing import Any
+
+import federation_dns_unit
+import mesh_entries
+import ops
+from federation_dns_unit import Machine, Place, Settings, UnitError
+from federation_interfaces import (
+    DatabagError,
+    MeshEntry,
+    MeshHubAppData,
+    MeshMemberAppData,
+    RegionHealthUnitData,
+)
+from federation_interfaces.cluster import Access, read_access
+from federation_interfaces.databag import describe
+from federation_interfaces.fields import check_region
+from mesh_entries import Heard, Known
+from ops.interface_kube_control import KubeControlRequirer
+from pydantic import ValidationError
+
+logger = logging.getLogger(__name__)
+
+KUBE_CONTROL = "kube-control"
+MESH = "mesh"
+MESH_HUB = "mesh-hub"
+REGION_HEALTH = "region-health"
+STANDBY = "one agent a region: the leader serves, this unit stands by"
+
+
+class FederationDnsCharm(ops.CharmBase):
+    """Keeps the region's name server and agent, and introduces the agents to each other."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
+        self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
+        self.machine = Machine(self.charm_dir)
+        self.problem = ""
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.collect_app_status, self._on_collect_status)
+        observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
+        observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
+        for name in (KUBE_CONTROL, MESH, MESH_HUB, REGION_HEALTH):
+            observed += [self.on[name].relation_created, self.on[name].relation_changed]
+        observed += [self.on[MESH].relation_broken, self.on[MESH_HUB].relation_broken]
+        for event in observed:
+            framework.observe(event, self.reconcile)
+        framework.observe(self.on.install, self._on_install)
+        framework.observe(self.on.stop, self._on_stop)
+        framework.observe(self.on.remove, self._on_remove)
+        framework.observe(self.on.show_verdict_action, self._on_show_verdict)
+        framework.observe(self.on.show_zone_action, self._on_show_zone)
+        framework.observe(self.on.force_region_action, self._on_force_region)
+
+    # What is seen
+
+    def settings(self) -> Settings:
+        """Return the configuration; raises pydantic.ValidationError."""
+        return self.load_config(Settings)
+
+    def place(self, settings: Settings) -> Place | None:
+        """Return where this unit is, None while Juju gives no address; raises ValueError."""
+        region = settings.region or check_region(self.model.name)
+        binding = self.model.get_binding(MESH)
+        network = binding.network if binding else None
+        if network is None or network.bind_address is None:
+            return None
+        listen = str(network.bind_address)
+        subnets = [str(each.subnet) for each in network.interfaces if each.subnet]
+        subnet = subnets[0] if subnets else listen
+        return Place(region, listen, str(network.ingress_address or listen), subnet)
+
+    def access(self) -> Access | None:
+        """Return the way into the cluster, None while kube-control has not given it."""
+        try:
+            return read_access(self.kube_control, self.unit.name)
+        except ops.ModelError:
+            return None  # the secret is not granted yet; kube-control's next change comes
+
+    def stands_by(self) -> bool:
+        """Say whether another unit of this region serves."""
+        return not self.unit.is_leader() and self.app.planned_units() > 1
+
+    def own_entry(self, settings: Settings, place: Place) -> MeshEntry:
+        """Return what the other regions get to know of this one."""
+        host = f"[{place.address}]" if ":" in place.address else place.address
+        return MeshEntry(
+            region=place.region,
+            url=f"https://{host}:{settings.port}",
+            certificate=self.machine.certificate(),
+            nameserver=place.address,
+            address_ranges=list(settings.address_ranges or (place.subnet,)),
+        )
+
+    def heard(self) -> dict[int, Heard]:
+        """Return what the standing mesh relations say."""
+        found: dict[int, Heard] = {}
+        for name in (MESH, MESH_HUB):
+            for relation in self.model.relations[name]:
+                if relation.active and relation.app:
+                    found[relation.id] = _heard(relation)
+        return found
+
+    # Making it so
+
+    def reconcile(self, _: ops.EventBase) -> None:
+        """Compare what is wanted with what is there, and act."""
+        self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        if self.stands_by():
+            self.machine.stop()
+            return
+        try:
+            settings = self.settings()
+            place = self.place(settings)
+        except ValueError:
+            return  # the status says it
+        access = self.access()
+        if access is None or place is None:
+            return
+        try:
+            self._serve(settings, place, access)
+        except UnitError as error:
+            logger.warning("%s", error)
+            self.problem = str(error)
+
+    def _serve(self, settings: Settings, place: Place, access: Access) -> None:
+        machine, moment = self.machine, federation_dns_unit.now()
+        machine.ensure_packages()
+        machine.ensure_user()
+        machine.ensure_keys(place)
+        known = self._known(settings, place)
+        machine.ensure_peers(known.entries)
+        self._publish(settings, place, known)
+        changed = machine.ensure_kubeconfig(access, place, moment)
+        bind_changed = machine.ensure_bind(settings, place)
+        agent_changed = machine.ensure_agent(settings, place) or changed
+        machine.ensure_running(
+            bind_changed=bind_changed,
+            agent_changed=agent_changed,
+            moment=moment,
+        )
+        self.unit.set_workload_version(federation_dns_unit.version())
+        self.unit.set_ports(
+            ops.Port("tcp", settings.dns_port),
+            ops.Port("udp", settings.dns_port),
+            ops.Port("tcp", settings.port),
+        )
+
+    def _known(self, settings: Settings, place: Place) -> Known:
+        own = self.own_entry(settings, place)
+        known = mesh_entries.combine(own, self.heard(), self.machine.remembered())
+        self.machine.remember(known.by_relation)
+        return known
+
+    def _publish(self, settings: Settings, place: Place, known: Known) -> None:
+        own = self.own_entry(settings, place)
+        health = RegionHealthUnitData(url=own.url, certificate=own.certificate)
+        for relation in self.model.relations[REGION_HEALTH]:
+            _ = health.dump(relation.data[self.unit])
+        if not self.unit.is_leader():
+            return
+        for relation in self.model.relations[MESH]:
+            _ = MeshMemberAppData(entry=own).dump(relation.data[self.app])
+        for relation in self.model.relations[MESH_HUB]:
+            _ = MeshHubAppData(entries=known.entries).dump(relation.data[self.app])
+
+    # Events of their own
+
+    def _on_install(self, _: ops.InstallEvent) -> None:
+        self.unit.status = ops.MaintenanceStatus("installing BIND 9")
+        self.machine.ensure_packages()
+
+    def _on_stop(self, _: ops.StopEvent) -> None:
+        self.machine.stop()
+
+    def _on_remove(self, _: ops.RemoveEvent) -> None:
+        self.machine.remove()
+
+    def _for_action(self) -> tuple[Settings, Place]:
+        """Return what every action needs; raises UnitError."""
+        if self.stands_by():
+            raise UnitError(STANDBY)
+        try:
+            settings = self.settings()
+            place = self.place(settings)
+        except ValueError as error:
+            raise UnitError(f"the configuration is refused: {_text(error)}") from error
+        if place is None or not self.machine.certificate():
+            raise UnitError("the agent is not set up yet")
+        return settings, place
+
+    def _on_show_verdict(self, event: ops.ActionEvent) -> None:
+        try:
+            verdict = self.machine.verdict(*self._for_action())
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        event.set_results({"verdict": json.dumps(verdict, sort_keys=True)})
+
+    def _on_show_zone(self, event: ops.ActionEvent) -> None:
+        try:
+            settings, _ = self._for_action()
+            zone = self.machine.zone(settings)
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        event.set_results({"zone": zone})
+
+    def _on_force_region(self, event: ops.ActionEvent) -> None:
+        region, verdict = str(event.params["region"]), str(event.params["verdict"])
+        try:
+            _ = self._for_action()
+            who, until = str(event.params["who"]), str(event.params["until"])
+            said = self.machine.force_region(region, verdict, who=who, until=until)
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        event.set_results({"region": region, "verdict": verdict, "said": said.strip()})
+
+    # Status
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self.stands_by():
+            event.add_status(ops.WaitingStatus(STANDBY))
+            return
+        try:
+            settings = self.settings()
+            place = self.place(settings)
+        except ValueError as error:
+            event.add_status(ops.BlockedStatus(f"config: {_text(error)}"))
+            return
+        if not self.model.relations[KUBE_CONTROL]:
+            event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
+            return
+        if self.access() is None:
+            event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
+            return
+        if place is None:
+            event.add_status(ops.WaitingStatus("Juju gives no address yet"))
+            return
+        if self.problem:
+            event.add_status(ops.WaitingStatus(self.problem))
+        for status in self._serving(settings, place):
+            event.add_status(status)
+
+    def _serving(self, settings: Settings, place: Place) -> list[ops.StatusBase]:
+        silent = self.machine.running_not()
+        if silent:
+            return [ops.WaitingStatus(f"not running: {' '.join(silent)}")]
+        known = mesh_entries.combine(
+            self.own_entry(settings, place),
+            self.heard(),
+            self.machine.remembered(),
+        )
+        found: list[ops.StatusBase] = [ops.BlockedStatus(text) for text in known.problems]
+        regions = len([entry for entry in known.entries if entry.role == "region"])
+        serving = f"serving {settings.zone}; {regions} region{'s' if regions != 1 else ''}"
+        if len(known.entries) == 2:
+            serving += "; none can be judged lost without a witness"
+        try:
+            verdict = self.machine.verdict(settings, place)
+        except UnitError as error:
+            if self.machine.starting(federation_dns_unit.now()):
+                return [*found, ops.ActiveStatus(f"{serving}; the agent is starting")]
+            return [*found, ops.WaitingStatus(str(error))]
+        trouble = trouble_in(verdict)
+        if trouble:
+            found.append(ops.WaitingStatus(f"{serving}: {trouble}"))
+        return [*found, ops.ActiveStatus(serving)]
+
+
+def trouble_in(verdict: dict[str, Any]) -> str:
+    """Say what an operator should know of a verdict, if anything."""
+    said: list[str] = []
+    if verdict.get("panic") or not verdict.get("quorum", True):
+        said.append("no majority is reached, so the last answers stay")
+    regions: dict[str, dict[str, Any]] = verdict.get("regions", {})
+    for name, region in sorted(regions.items()):
+        if region.get("verdict") == "healthy" and not region.get("withdrawn"):
+            continue
+        state = "withdrawn" if region.get("withdrawn") else str(region.get("verdict"))
+        said.append(f"{name}: {state} ({region.get('explain') or 'no reason given'})")
+    return "; ".join(said)
+
+
+def _heard(relation: ops.Relation) -> Heard:
+    is_hub = relation.name == MESH
+    try:
+        if is_hub:
+            return Heard(MeshHubAppData.load(relation.data[relation.app]).entries, from_hub=True)
+        entry = MeshMemberAppData.load(relation.data[relation.app]).entry
+    except DatabagError as error:
+        return Heard(problem=f"refused: {error}", from_hub=is_hub)
+    return Heard([entry] if entry else None)
+
+
+def _text(error: ValueError) -> str:
+    return describe(error) if isinstance(error, ValidationError) else str(error)
+
+
+if __name__ == "__main__":
+    ops.main(FederationDnsCharm)

@@ -1,0 +1,518 @@
+"""What the charm does on its machine: BIND 9, the agent, their files and services."""
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from charmlibs import passwd, systemd
+from federation_interfaces.cluster import (
+    CHARMS_NAMESPACE,
+    Access,
+    Account,
+    ClusterError,
+    Rule,
+    kubeconfig,
+)
+from federation_interfaces.federation_mesh import MeshEntry
+from federation_interfaces.fields import check_network, check_region
+from federation_interfaces.files import hand_over, make_directory, write_file
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+USER = "federation-dns"
+BIND_GROUP = "bind"
+AGENT = "federation-dns"
+NAMED = "named"
+ACCOUNT = "federation-dns"
+TSIG_NAME = "federation-dns"
+TOKEN_LIFETIME = timedelta(days=7)
+START_S = 30
+VERDICT_TIMEOUT_S = 1.0
+COMMAND_TIMEOUT_S = 20
+_NO_SHELL = "/usr/sbin/nologin"
+_READ = ("get", "list", "watch")
+
+NAMED_UNIT = """\
+# Written by the charm federation-dns: the distribution's unit with a configuration of its own.
+[Unit]
+Description=BIND 9, authority for the federation's zone
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/sbin/named -g -u bind -c {configuration}
+Restart=always
+RestartSec=1
+NoNewPrivileges=true
+ProtectHome=true
+PrivateTmp=true
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+AGENT_UNIT = """\
+[Unit]
+Description=Agent of the federation's DNS
+After=network-online.target named.service
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+User={user}
+Group={user}
+SupplementaryGroups={group}
+Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ExecStart={command}
+Restart=always
+RestartSec=1
+NoNewPrivileges=true
+CapabilityBoundingSet=
+ProtectSystem=strict
+ReadWritePaths={state}
+ProtectHome=true
+PrivateTmp=true
+PrivateDevices=true
+ProtectKernelTunables=true
+ProtectKernelModules=true
+ProtectControlGroups=true
+RestrictSUIDSGID=true
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+LockPersonality=true
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+class UnitError(Exception):
+    """The machine was not brought to the wanted state; the text says why."""
+
+
+class Settings(BaseModel):
+    """The charm's configuration, read and checked."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    zone: str = Field(
+        default="federation.example",
+        max_length=180,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
+    )
+    region: str = ""
+    address_ranges: tuple[str, ...] = ()
+    port: int = Field(default=8443, ge=1024, le=65535)
+    dns_port: int = Field(default=53, ge=1, le=65535)
+    metrics_port: int = Field(default=9153, ge=1024, le=65535)
+    ttl: int = Field(default=15, ge=1, le=3600)
+    withdraw_after: float = Field(default=5.0, ge=2.5, le=86400)
+    evict_after: float = Field(default=20.0, ge=2.5, le=86400)
+    return_after: float = Field(default=30.0, gt=0, le=86400)
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        return check_region(value) if value else value
+
+    @field_validator("address_ranges", mode="before")
+    @classmethod
+    def _ranges(cls, value: str) -> tuple[str, ...]:
+        return tuple(check_network(part.strip()) for part in value.split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Settings":
+        if self.evict_after < self.withdraw_after:
+            raise ValueError("evict-after must not be shorter than withdraw-after")
+        if len({self.port, self.dns_port, self.metrics_port}) != 3:
+            raise ValueError("port, dns-port and metrics-port must differ")
+        return self
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this unit is: its region's name and its addresses.
+
+    Attributes:
+        listen: the address to bind to.
+        address: the address by which others reach it.
+        subnet: of the address, for the default of address-ranges.
+    """
+
+    region: str
+    listen: str
+    address: str
+    subnet: str
+
+
+class Kept(BaseModel):
+    """What is remembered from one hook to the next."""
+
+    token_for: str = ""
+    token_renew_at: datetime | None = None
+    started_at: datetime | None = None
+
+
+class Mesh(BaseModel):
+    """What the mesh relations said last, by relation."""
+
+    relations: dict[int, list[MeshEntry]] = {}
+
+
+class Machine:
+    """The unit's files and services."""
+
+    def __init__(
+        self,
+        charm_dir: Path,
+        root: Path = Path("/"),
+        *,
+        user: str = USER,
+        group: str = BIND_GROUP,
+    ):
+        self.user = user
+        self.group = group
+        self.python = charm_dir / "venv/bin/python"
+        self.settings = root / "etc/federation-dns"
+        self.data = root / "var/lib/federation-dns"
+        self.bind = root / "etc/bind/federation"
+        self.zones = root / "var/lib/bind"
+        self.units = root / "etc/systemd/system"
+        self.named = root / "usr/sbin/named"
+
+    # What is remembered
+
+    def kept(self) -> Kept:
+        """Return what is remembered."""
+        path = self.data / "charm.json"
+        return Kept.model_validate_json(path.read_text()) if path.exists() else Kept()
+
+    def keep(self, **changed: object) -> None:
+        """Remember something more."""
+        kept = self.kept().model_copy(update=changed)
+        _ = write_file(self.data / "charm.json", kept.model_dump_json())
+
+    def remembered(self) -> dict[int, list[MeshEntry]]:
+        """Return what each mesh relation said last."""
+        path = self.data / "mesh.json"
+        return Mesh.model_validate_json(path.read_text()).relations if path.exists() else {}
+
+    def remember(self, relations: dict[int, list[MeshEntry]]) -> None:
+        """Keep what each mesh relation said last."""
+        _ = write_file(self.data / "mesh.json", Mesh(relations=relations).model_dump_json())
+
+    # The machine
+
+    def ensure_packages(self) -> None:
+        """Install BIND 9 where it is missing.
+
+        Raises:
+            UnitError: the archive does not give it.
+        """
+        if self.named.exists():
+            return
+        from charmlibs import apt
+
+        try:
+            _ = apt.add_package("bind9", update_cache=True)
+        except (
+            apt.PackageError,
+            apt.PackageNotFoundError,
+            subprocess.CalledProcessError,
+        ) as error:
+            raise UnitError(f"installing bind9: {error}") from error
+
+    def ensure_user(self) -> None:
+        """Make the agent's user and directories."""
+        if passwd.user_exists(self.user) is None:
+            _ = passwd.add_user(self.user, system_user=True, create_home=False, shell=_NO_SHELL)
+        make_directory(self.settings, mode=0o750, group=self.user)
+        make_directory(self.data, mode=0o755)
+        make_directory(self.data / "state", mode=0o700, user=self.user)
+
+    def ensure_keys(self, place: Place) -> None:
+        """Make the agent's key and certificate, and the TSIG key, once; they never leave."""
+        key, certificate = self.settings / "agent.key", self.settings / "agent.crt"
+        if not key.exists() or not certificate.exists():
+            from federation_dns import keys
+
+            for half in (key, certificate):
+                half.unlink(missing_ok=True)
+            _ = keys.generate(place.region, place.address, self.settings, now())
+        hand_over(key, user=self.user)
+        path = self.bind / "tsig.key"
+        if not path.exists():
+            from federation_dns import bind, keys
+
+            text = bind.key_file(TSIG_NAME, keys.new_secret())
+            _ = write_file(path, text, mode=0o640, user="root", group=self.group)
+
+    def certificate(self) -> str:
+        """Return the agent's certificate, or nothing."""
+        path = self.settings / "agent.crt"
+        return path.read_text() if path.exists() else ""
+
+    def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
+        """Mint the agent's token when half of its life is gone.
+
+        Returns:
+            True if the kubeconfig changed, so the agent has to start again.
+
+        Raises:
+            UnitError: the cluster refused or did not answer.
+        """
+        path = self.settings / "kubeconfig"
+        kept = self.kept()
+        fresh = kept.token_renew_at is not None and moment < kept.token_renew_at
+        if path.exists() and fresh and kept.token_for == _fingerprint(access):
+            return False
+        try:
+            access.admin().ensure_account(agent_account())
+            minted = access.admin().mint(ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME)
+        except ClusterError as error:
+            raise UnitError(str(error)) from error
+        text = kubeconfig(access.address, minted.token, name=place.region)
+        changed = write_file(path, text, user=self.user)
+        renew = moment + (minted.expires_at - moment) / 2
+        self.keep(token_for=_fingerprint(access), token_renew_at=renew)
+        return changed
+
+    def ensure_bind(self, settings: Settings, place: Place) -> bool:
+        """Write BIND's configuration, and the zone at its birth; True if anything changed."""
+        from federation_dns import bind
+
+        zone_path = self.zones / f"{settings.zone}.zone"
+        text = bind.named_conf(
+            zone=settings.zone,
+            zone_path=str(zone_path),
+            key_name=TSIG_NAME,
+            key_path=str(self.bind / "tsig.key"),
+            listen=list(dict.fromkeys(["127.0.0.1", place.listen])),
+            port=settings.dns_port,
+        )
+        changed = write_file(self.bind / "named.conf", text, mode=0o644)
+        if not zone_path.exists():
+            servers = {place.region: place.address}
+            born = bind.zone_file(
+                zone=settings.zone,
+                region=place.region,
+                nameservers=servers,
+                ttl=settings.ttl,
+            )
+            # From now on it is named's, which keeps the journal of the agent's updates beside it.
+            _ = write_file(zone_path, born, mode=0o644, user=self._bind_user(), group=self.group)
+            changed = True
+        unit = NAMED_UNIT.format(configuration=self.bind / "named.conf")
+        return write_file(self.units / f"{NAMED}.service", unit, mode=0o644) or changed
+
+    def _bind_user(self) -> str:
+        return BIND_GROUP if self.group == BIND_GROUP else self.user
+
+    def ensure_peers(self, entries: Sequence[MeshEntry]) -> None:
+        """Write peers.json; the agent reads it again when it changes."""
+        body = {"version": 1, "entries": [entry.model_dump(mode="json") for entry in entries]}
+        _ = write_file(self.data / "peers.json", json.dumps(body, indent=1), mode=0o644)
+
+    def ensure_agent(self, settings: Settings, place: Place) -> bool:
+        """Write the agent's configuration and unit; True if anything changed."""
+        text = yaml.safe_dump(self.agent_configuration(settings, place), sort_keys=False)
+        changed = write_file(self.settings / "agent.yaml", text, mode=0o640, group=self.user)
+        unit = AGENT_UNIT.format(
+            user=self.user,
+            group=self.group,
+            state=self.data / "state",
+            command=f"{self.python} -m federation_dns.cli agent --config "
+            f"{self.settings / 'agent.yaml'}",
+        )
+        unit += f"# federation-dns {version()}\n"
+        return write_file(self.units / f"{AGENT}.service", unit, mode=0o644) or changed
+
+    def agent_configuration(self, settings: Settings, place: Place) -> dict[str, Any]:
+        """Return agent.yaml's content (docs/design.md, section 4)."""
+        return {
+            "region": place.region,
+            "zone": settings.zone,
+            "listen": {"address": place.listen, "port": settings.port},
+            "metrics": {"address": place.listen, "port": settings.metrics_port},
+            "certificate": str(self.settings / "agent.crt"),
+            "key": str(self.settings / "agent.key"),
+            "peers": str(self.data / "peers.json"),
+            "state": str(self.data / "state"),
+            "kubeconfig": str(self.settings / "kubeconfig"),
+            "provider": {
+                "type": "rfc2136",
+                "server": "127.0.0.1",
+                "port": settings.dns_port,
+                "key-name": TSIG_NAME,
+                "key-file": str(self.bind / "tsig.key"),
+            },
+            "ttl": settings.ttl,
+            "withdraw-after": settings.withdraw_after,
+            "evict-after": settings.evict_after,
+            "return-after": settings.return_after,
+        }
+
+    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> None:
+        """Start what does not run, restart what changed.
+
+        Raises:
+            UnitError: a service does not start.
+        """
+        try:
+            if bind_changed or agent_changed:
+                _ = systemd.daemon_reload()
+            for name, changed in ((NAMED, bind_changed), (AGENT, agent_changed)):
+                if changed:
+                    _ = systemd.service_enable(name)
+                if changed or not systemd.service_running(name):
+                    _ = systemd.service_restart(name)
+                    self.keep(started_at=moment)
+        except systemd.SystemdError as error:
+            raise UnitError(f"a service does not start: {error}") from error
+
+    def running_not(self) -> list[str]:
+        """Return the services that do not run."""
+        return [name for name in (NAMED, AGENT) if not systemd.service_running(name)]
+
+    def starting(self, moment: datetime) -> bool:
+        """Say whether the services were started so lately that silence means nothing yet."""
+        started = self.kept().started_at
+        return started is not None and moment - started < timedelta(seconds=START_S)
+
+    def stop(self) -> None:
+        """Stop answering: another unit serves, or the unit goes."""
+        for name in (AGENT, NAMED):
+            if (self.units / f"{name}.service").exists():
+                _ = systemd.service_disable("--now", name)
+
+    def remove(self) -> None:
+        """Take services, keys and zone away; the package stays."""
+        self.stop()
+        for name in (AGENT, NAMED):
+            (self.units / f"{name}.service").unlink(missing_ok=True)
+        _ = systemd.daemon_reload()
+        for directory in (self.settings, self.data, self.bind):
+            shutil.rmtree(directory, ignore_errors=True)
+        for path in self.zones.glob("*.zone*"):
+            path.unlink()
+
+    # What the agent says
+
+    def verdict(self, settings: Settings, place: Place) -> dict[str, Any]:
+        """Ask the local agent for its verdict.
+
+        Raises:
+            UnitError: no answer within a second.
+        """
+        context = ssl.create_default_context(cadata=self.certificate())
+        context.check_hostname = False  # the certificate itself is pinned
+        host = f"[{place.listen}]" if ":" in place.listen else place.listen
+        url = f"https://{host}:{settings.port}/v1/verdict"
+        # No proxy of the model lies on the way to one's own machine.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=context),
+        )
+        try:
+            with opener.open(url, timeout=VERDICT_TIMEOUT_S) as response:
+                answer: dict[str, Any] = json.load(response)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise UnitError(f"the agent does not answer: {reason}") from error
+        return answer
+
+    def zone(self, settings: Settings) -> str:
+        """Transfer the zone from the local name server.
+
+        Raises:
+            UnitError: with the reason.
+        """
+        import dns.exception
+        import dns.query
+        import dns.tsigkeyring
+        import dns.zone
+        from federation_dns.providers import ProviderError, rfc2136
+
+        try:
+            secret = rfc2136.read_key(self.bind / "tsig.key", TSIG_NAME)
+            keys = dns.tsigkeyring.from_text({TSIG_NAME: ("hmac-sha256", str(secret))})
+            transfer = dns.query.xfr(
+                "127.0.0.1",
+                settings.zone,
+                port=settings.dns_port,
+                keyring=keys,
+                lifetime=5.0,
+            )
+            zone = dns.zone.from_xfr(transfer)
+        except (OSError, ProviderError, dns.exception.DNSException) as error:
+            raise UnitError(f"the name server does not give the zone: {error}") from error
+        return zone.to_text(sorted=True)
+
+    def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
+        """Give the agent the operator's word on a region, or take it back.
+
+        Raises:
+            UnitError: the agent's command refuses it.
+        """
+        words = ["force-region", region, verdict, "--who", who, "--until", until]
+        return self._run(*words, "--config", str(self.settings / "agent.yaml"))
+
+    def _run(self, *words: str) -> str:
+        command = [str(self.python), "-m", "federation_dns.cli", *words]
+        try:
+            done = subprocess.run(
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_TIMEOUT_S,
+                # As the agent, which has to read what the command writes.
+                user=self.user,
+                group=self.user,
+            )
+        except subprocess.CalledProcessError as error:
+            raise UnitError(str(error.stderr).strip() or str(error)) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnitError(str(error)) from error
+        return done.stdout
+
+
+def agent_account() -> Account:
+    """Return the agent's account: it reads services and their endpoints, and no more."""
+    return Account(
+        name=ACCOUNT,
+        namespace=CHARMS_NAMESPACE,
+        cluster_rules=(
+            Rule(("",), ("services",), _READ),
+            Rule(("discovery.k8s.io",), ("endpointslices",), _READ),
+        ),
+    )
+
+
+def version() -> str:
+    """Return the version of the agent that this charm carries."""
+    return importlib.metadata.version("federation-dns")
+
+
+def now() -> datetime:
+    """Return the time; tests replace it."""
+    return datetime.now(UTC)
+
+
+def _fingerprint(access: Access) -> str:
+    return f"{access.address.server} {hash_of(access.address.ca_certificate)}"
+
+
+def hash_of(text: str) -> str:
+    """Return a short name of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
