@@ -85,13 +85,14 @@ def identify(
     if not token:
         raise errors.TokenRefused(f"no token for {url}; make one and try again")
     context: ssl.SSLContext | bool = False if insecure else _trust(ca_bundle, url)
+    proxy = _proxy(proxy_url)
 
     def ask() -> Identity:
         with httpx.Client(
             verify=context,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=timeout_s,
-            proxy=proxy_url or None,
+            proxy=proxy,
             # The environment's proxy isn't the controller's.
             trust_env=False,
         ) as client:
@@ -103,6 +104,10 @@ def identify(
 
     try:
         return _bounded(ask, timeout_s)
+    except ImportError as error:  # httpx speaks SOCKS only with a package of its own
+        raise errors.UsageError(
+            f"a proxy {proxy_url} needs the Python package socksio; install it or use http"
+        ) from error
     except TimeoutError as error:
         raise errors.EndpointUnreachable(
             _unreachable(url, f"no answer within {timeout_s:g} s")
@@ -130,6 +135,17 @@ def normalized(api_endpoint: str) -> str:
         )
     url = api_endpoint if "://" in api_endpoint else f"https://{api_endpoint}"
     return url.rstrip("/")
+
+
+def _proxy(url: str) -> httpx.Proxy | None:
+    if not url:
+        return None
+    try:
+        return httpx.Proxy(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise errors.EndpointMalformed(
+            f"'{url}' is no proxy; give a URL with the scheme http, https or socks5"
+        ) from error
 
 
 def _trust(ca_bundle: str, url: str) -> ssl.SSLContext:

@@ -115,8 +115,8 @@ def remove_member(
         keep_namespace: leave the namespace, as where the member is the host itself.
 
     Returns:
-        What could not be removed and why; empty when all is gone. An account that is gone takes
-        its tokens with it, at once.
+        What could not be removed and why; empty when all is gone. The account's rights
+        end at once; its tokens within ten seconds, since API servers remember a good one.
     """
     member = Resources(api, timeout_s=5)
     account = account_name(cluster, host_cluster)
