@@ -1,0 +1,1 @@
+"""The embedded controller: rules (pure) and the shell that carries them out."""

@@ -1,0 +1,354 @@
+"""A small asynchronous client of one Kubernetes API server, on aiohttp.
+
+`kubernetes.aio` would build a model or at least copy of every object, re-reads its configuration
+on each call and can't change its CA while it runs. What the controller needs is less and hot:
+JSON in, JSON out, one pooled session a cluster, credentials that can be swapped at any time, and
+a guard that is asked before each write (fencing). Redirects are not followed, answers are capped,
+everything has a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import dataclasses
+import json
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from kubefed.controller.objects import Json, mapping
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+MAX_ANSWER = 256 * 1024 * 1024
+MAX_EVENT = 32 * 1024 * 1024
+REQUEST_SECONDS = 30.0
+# The API server sends a bookmark about every minute, so a watch silent for longer is dead.
+SILENT_SECONDS = 100.0
+MERGE_PATCH = "application/merge-patch+json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_READS = frozenset({"GET"})
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for.
+_NO_CHECK_TIME = 0x200000
+
+
+class ApiError(Exception):
+    """An API server refused a request.
+
+    Attributes:
+        status: the HTTP status; 0 if there was no usable answer at all.
+        reason: the `reason` of the Status object, "" if there was none.
+        retry_after: how long the server asks to wait, in seconds.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the object, or its kind, isn't there."""
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the object was changed in the meantime."""
+        return self.status == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def exists(self) -> bool:
+        """Whether an object of this name is there already."""
+        return self.status == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def gone(self) -> bool:
+        """Whether a resourceVersion is too old to go on from."""
+        return self.status == 410 or self.reason == "Expired"
+
+
+class NotLeaderError(Exception):
+    """A write was held back because this process isn't the leader (any more)."""
+
+
+class MalformedError(ValueError):
+    """A connection that can't be made of what is configured; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """Where an API server is and how to enter it.
+
+    Attributes:
+        url: its URL, without a final slash.
+        ca: certificates (PEM) to check it by; "" for the system's.
+        token: the bearer token; "" for none.
+        verify: False to check nothing at all.
+        check_name: False to leave the certificate's names unchecked.
+        check_time: False to leave its period of validity unchecked.
+        proxy: URL of an HTTP proxy, "" for none.
+        client_certificate: files of a certificate and its key.
+    """
+
+    url: str
+    ca: str = ""
+    token: str = dataclasses.field(default="", repr=False)
+    verify: bool = True
+    check_name: bool = True
+    check_time: bool = True
+    proxy: str = ""
+    client_certificate: tuple[str, str] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Make the TLS context.
+
+        Raises:
+            MalformedError: the certificates are none.
+        """
+        try:
+            context = ssl.create_default_context(cadata=self.ca or None)
+            if self.client_certificate:
+                context.load_cert_chain(*self.client_certificate)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise MalformedError(f"the CA or client certificate is unusable: {error}") from error
+        # Certificates of private CAs lack extensions that Python 3.13's strict mode demands.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if not self.check_time:
+            context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+        if not (self.verify and self.check_name):
+            context.check_hostname = False
+        if not self.verify:
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def decode_base64(value: object, what: str) -> str:
+    """Decode a base64 field that holds text.
+
+    Raises:
+        MalformedError: it isn't base64 or no text.
+    """
+    try:
+        return base64.b64decode(str(value or ""), validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError(f"{what} is not base64 text") from error
+
+
+class Client:
+    """Requests to one API server.
+
+    Args:
+        name: the cluster, for messages.
+        connection: where it is; `configure` changes it.
+        guard: called before each write; raises `NotLeaderError` to hold it back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._guard = guard
+        self._connection = connection
+        self._session: aiohttp.ClientSession | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection in use."""
+        return self._connection
+
+    def configure(self, connection: Connection) -> bool:
+        """Use another connection from the next request on; say whether it differs.
+
+        A new token is used at once on the connections that stand; a new address or CA opens new
+        ones, and requests and watches on the old ones end.
+        """
+        before = self._connection
+        if connection == before:
+            return False
+        self._connection = connection
+        if dataclasses.replace(before, token=connection.token) != connection:
+            self._drop_session()
+        return True
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._drop_session()
+        if self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout_s: float = REQUEST_SECONDS,
+    ) -> Json:
+        """Do one request and give the JSON object that it answers.
+
+        Raises:
+            ApiError: it was refused, or the answer is no JSON object.
+            NotLeaderError: it is a write and this process isn't the leader.
+            aiohttp.ClientError, TimeoutError, OSError: there was no answer.
+        """
+        if method not in _READS:
+            self._guard()
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        async with self._open().request(
+            method,
+            self._connection.url + path,
+            data=data,
+            params=params,
+            headers=self._headers(accept, content_type if data is not None else None),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            allow_redirects=False,
+            proxy=self._connection.proxy or None,
+        ) as response:
+            content = await read_capped(response, MAX_ANSWER)
+            return self._parse(response, content, f"{method} {path}")
+
+    async def text(self, path: str, *, timeout_s: float) -> str:
+        """Get a short text, such as that of /healthz, whatever its status.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError, OSError: there was no answer.
+        """
+        async with self._open().get(
+            self._connection.url + path,
+            headers=self._headers("*/*", None),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            allow_redirects=False,
+            proxy=self._connection.proxy or None,
+        ) as response:
+            return (await read_capped(response, 64 * 1024)).decode(errors="replace")
+
+    async def version(self, *, timeout_s: float) -> str:
+        """Get the server's version, as in "v1.35.4"."""
+        content = await self.text("/version", timeout_s=timeout_s)
+        try:
+            return str(mapping(json.loads(content)).get("gitVersion") or "")
+        except ValueError as error:
+            raise ApiError(0, "", f"{self.name}: /version is no JSON") from error
+
+    async def watch(
+        self, path: str, *, params: Mapping[str, str], accept: str
+    ) -> AsyncGenerator[Json]:
+        """Give the events of a watch, one by one, until the server ends it.
+
+        Raises:
+            ApiError: it was refused, or an event is too long or no JSON object.
+            aiohttp.ClientError, TimeoutError, OSError: the connection broke.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENT_SECONDS)
+        async with self._open().get(
+            self._connection.url + path,
+            params={**params, "watch": "true"},
+            headers=self._headers(accept, None),
+            timeout=limits,
+            allow_redirects=False,
+            proxy=self._connection.proxy or None,
+        ) as response:
+            if response.status != 200:
+                self._parse(response, await read_capped(response, MAX_ANSWER), f"watch {path}")
+                raise ApiError(response.status, "", f"watch {path}: no watch")
+            async for line in _lines(response.content):
+                yield self._event(line, path)
+
+    def _event(self, line: bytes, path: str) -> Json:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            raise ApiError(0, "", f"watch {path} of {self.name}: an event is no JSON object")
+        return mapping(event)  # pyright: ignore[reportUnknownArgumentType]
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                ssl=self._connection.context(), limit=0, limit_per_host=0, keepalive_timeout=60
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        return self._session
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            task = asyncio.get_running_loop().create_task(self._session.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._session = None
+
+    def _headers(self, accept: str, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": "kubefed"}
+        if self._connection.token:
+            headers["Authorization"] = f"Bearer {self._connection.token}"
+        if content_type:
+            headers["Content-Type"] = content_type
+        return headers
+
+    def _parse(self, response: aiohttp.ClientResponse, content: bytes, what: str) -> Json:
+        try:
+            answer: Any = json.loads(content)
+        except ValueError:
+            answer = None
+        if response.status >= 300:
+            status = mapping(answer)
+            retry_after = None
+            with contextlib.suppress(KeyError, ValueError):
+                retry_after = max(0.0, float(response.headers["Retry-After"]))
+            raise ApiError(
+                response.status,
+                str(status.get("reason") or ""),
+                f"{self.name}: {what}: {response.status} {status.get('message') or ''}".strip(),
+                retry_after,
+            )
+        if not isinstance(answer, dict) or "kind" not in answer:
+            raise ApiError(0, "", f"{self.name}: {what}: the answer is no Kubernetes object")
+        return mapping(answer)  # pyright: ignore[reportUnknownArgumentType]
+
+
+async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read an answer to its end.
+
+    Raises:
+        ApiError: it is longer than the limit.
+    """
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > limit:
+            raise ApiError(0, "", f"{response.host} answers more than {limit} bytes")
+    return bytes(content)
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes]:
+    # An own buffer: the reader's readline has a limit that an event may exceed.
+    buffer = bytearray()
+    async for chunk in stream.iter_any():
+        start = 0
+        buffer += chunk
+        while (end := buffer.find(b"\n", start)) >= 0:
+            if end > start:
+                yield bytes(buffer[start:end])
+            start = end + 1
+        del buffer[:start]
+        if len(buffer) > MAX_EVENT:
+            raise ApiError(0, "", f"an event of a watch is longer than {MAX_EVENT} bytes")

@@ -1,0 +1,383 @@
+"""The member clusters: who they are, how to reach them, and whether they are ready.
+
+KubeFedClusters and the Secrets that they name are watched, so that a new token, CA or address is
+used at once. Every cluster is probed on its own; none waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from kubefed.api.kinds import KUBEFED_CLUSTER, SECRET
+from kubefed.api.names import MANAGED_LABEL, TOKEN_KEY, TlsValidation
+from kubefed.controller import health
+from kubefed.controller.client import (
+    MERGE_PATCH,
+    Client,
+    Connection,
+    MalformedError,
+    NotLeaderError,
+    decode_base64,
+)
+from kubefed.controller.health import Probe, Track
+from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.objects import Json, Key, annotations, labels, mapping, sequence, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kubefed.controller.config import Config
+    from kubefed.controller.events import Events
+    from kubefed.controller.metrics import Metrics
+    from kubefed.controller.region_health import RegionHealth
+
+log = logging.getLogger(__name__)
+MANAGED_SELECTOR = f"{MANAGED_LABEL}=true"
+# After a cluster was lost or came back, this long its and the others' writes are paced.
+DISTURBED_SECONDS = 60.0
+
+
+class MemberCluster:
+    """One member: its client, and what is known of its health.
+
+    Attributes:
+        name: its name.
+        obj: its KubeFedCluster.
+        client: requests to it.
+        track: its health.
+        malformed: why it can't be asked at all, "" if it can.
+        error: why the latest probe failed.
+        lagging: whether a write is waiting for its answer for long; nobody waits for it then.
+        changed_at: when it was called ready or not ready last.
+    """
+
+    def __init__(self, name: str, obj: Json, guard: Callable[[], None]) -> None:
+        self.name = name
+        self.obj = obj
+        self.client = Client(name, Connection(""), guard)
+        self.track = Track(published=health.published(obj))
+        self.malformed = "not read yet"
+        self.error = ""
+        self.version = ""
+        self.lagging = False
+        self.changed_at = float("-inf")
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its KubeFedCluster."""
+        return labels(self.obj)
+
+
+class Clusters:
+    """All members.
+
+    Args:
+        host: the host cluster.
+        namespace: the federation's.
+        config: periods and thresholds.
+        regions: the regions' verdict.
+        events: where a malformed or lost cluster is told.
+        metrics: states and times of probes.
+        guard: the fence before each write to a member.
+    """
+
+    def __init__(
+        self,
+        host: Client,
+        namespace: str,
+        config: Config,
+        regions: RegionHealth,
+        events: Events,
+        metrics: Metrics,
+        guard: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._namespace = namespace
+        self._config = config
+        self._regions = regions
+        self._events = events
+        self._metrics = metrics
+        self._guard = guard
+        self.members: dict[str, MemberCluster] = {}
+        # Told with a name: a cluster joined or left, or its labels or readiness changed.
+        self.listeners: list[Callable[[str], None]] = []
+        # Told with a name: it is back, so watches that hang on it must be begun anew.
+        self.returned: list[Callable[[str], None]] = []
+        self.disturbed_until = float("-inf")
+        self._secrets = Informer(
+            host, Source(SECRET, namespace, slim=_token_only), self._secret_changed
+        )
+        self._objects = Informer(host, Source(KUBEFED_CLUSTER, namespace), self._cluster_changed)
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Every registered cluster's labels by name."""
+        return {name: member.labels for name, member in self.members.items()}
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a cluster was lost or came back just now, so that writes are to be paced."""
+        return time.monotonic() < self.disturbed_until
+
+    def usable(self, name: str) -> bool:
+        """Whether something can be written to a cluster."""
+        member = self.members.get(name)
+        return (
+            member is not None
+            and not member.malformed
+            and health.reachable(member.track, self._config.thresholds)
+        )
+
+    def schedulable(self) -> dict[str, bool]:
+        """Every cluster, and whether replicas may be planned for it."""
+        return {
+            name: self._counts(member.track.ready, member.changed_at)
+            for name, member in self.members.items()
+        }
+
+    async def synced(self) -> None:
+        """Wait until the clusters and their tokens are known."""
+        await self._secrets.synced.wait()
+        await self._objects.synced.wait()
+
+    async def run(self) -> None:
+        """Watch and probe until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._secrets.run())
+                # Tokens first, else every cluster would look malformed for a moment.
+                await self._secrets.synced.wait()
+                group.create_task(self._objects.run())
+        finally:
+            for member in self.members.values():
+                await member.client.close()
+
+    def rejudge(self) -> None:
+        """Judge all clusters by the verdict as it is now."""
+        self._metrics.frozen.set(health.frozen(self._regions.verdict))
+        for member in self.members.values():
+            before = member.track.ready
+            self._judge(member)
+            if member.track.ready != before or not member.track.ready:
+                member.wake.set()
+
+    def _counts(self, ready: bool, changed_at: float) -> bool:
+        """Whether a cluster counts for scheduling; without a verdict, a change must have aged."""
+        if self._regions.asked:
+            return ready
+        delay = self._config.available_delay if ready else self._config.unavailable_delay
+        aged = time.monotonic() - changed_at >= delay
+        return ready if aged else not ready
+
+    def _cluster_changed(self, key: Key, before: Json | None, after: Json | None) -> None:
+        name = key[1]
+        if after is None:
+            self._left(name)
+            return
+        member = self.members.get(name)
+        if member is None:
+            member = self.members[name] = MemberCluster(name, after, self._guard)
+            log.info("cluster %s joined", name)
+            self._connect(member)
+            self._start(member)
+        else:
+            member.obj = after
+            if before is None or spec(before) != spec(after):
+                self._connect(member)
+                member.wake.set()
+            elif labels(before) == labels(after) and annotations(before) == annotations(after):
+                return
+        self._metrics.joined.set(len(self.members))
+        self._tell(name)
+
+    def _start(self, member: MemberCluster) -> None:
+        if self._group is not None:
+            member.task = self._group.create_task(self._probe_for_ever(member))
+
+    def _left(self, name: str) -> None:
+        member = self.members.pop(name, None)
+        if member is None:
+            return
+        log.info("cluster %s left", name)
+        if member.task is not None:
+            member.task.cancel()
+        if self._group is not None:
+            self._group.create_task(member.client.close())
+        self._metrics.joined.set(len(self.members))
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        for listener in self.listeners:
+            listener(name)
+
+    def _secret_changed(self, key: Key, _before: Json | None, _after: Json | None) -> None:
+        for member in self.members.values():
+            if mapping(spec(member.obj).get("secretRef")).get("name") == key[1]:
+                self._connect(member)
+                member.wake.set()
+
+    def _connect(self, member: MemberCluster) -> None:
+        secret = mapping(spec(member.obj).get("secretRef")).get("name")
+        try:
+            with self._metrics.connection_seconds.time():
+                wanted = connection(
+                    member.obj, self._secrets.store.get((self._namespace, str(secret)))
+                )
+                if wanted != member.client.connection:
+                    wanted.context()
+            member.malformed = ""
+            member.client.configure(wanted)
+        except MalformedError as error:
+            member.malformed = str(error)
+            self._events.warning(member.obj, "MalformedClusterConfig", member.malformed)
+
+    async def _probe_for_ever(self, member: MemberCluster) -> None:
+        while True:
+            try:
+                await self._probe(member)
+            except NotLeaderError:
+                log.debug("not the leader: health of %s not written", member.name)
+            except FAILURES as error:
+                log.warning("health of %s not written: %s", member.name, error)
+            member.wake.clear()
+            try:
+                await asyncio.wait_for(member.wake.wait(), self._config.period)
+            except TimeoutError:
+                continue
+
+    async def _probe(self, member: MemberCluster) -> None:
+        with self._metrics.health_seconds.time():
+            result = await self._ask(member)
+        member.track = health.observe(member.track, result)
+        self._judge(member)
+        await self._publish(member)
+
+    async def _ask(self, member: MemberCluster) -> Probe:
+        if member.malformed:
+            member.error = member.malformed
+            return Probe.MALFORMED
+        limit = self._config.timeout
+        try:
+            text = await member.client.text("/healthz", timeout_s=limit)
+            if text.strip().lower() != "ok":
+                member.error = text[:200]
+                return Probe.NOT_OK
+            if not member.version or member.track.successes % 10 == 0:
+                answer = await member.client.version(timeout_s=limit)
+                member.version = answer
+        except FAILURES as error:
+            member.error = str(error) or type(error).__name__
+            self._events.warning(member.obj, "RetrievingClusterHealthFailed", member.error)
+            return Probe.UNREACHABLE
+        return Probe.OK
+
+    def _judge(self, member: MemberCluster) -> None:
+        before = member.track
+        usable = self.usable(member.name)
+        if self._regions.asked:
+            verdict = self._regions.verdict
+            member.track = health.judge_with(before, self._config.thresholds, verdict, member.name)
+            if verdict and not member.track.ready and member.name in verdict.regions:
+                member.error = verdict.regions[member.name].explain or member.error
+        else:
+            member.track = health.judge(before, self._config.thresholds)
+        now_usable = self.usable(member.name)
+        if member.track.published is not before.published:
+            self._turned(member, before)
+        elif usable != now_usable or before.failures and not member.track.failures:
+            self._tell(member.name)
+        if now_usable and not usable:
+            for listener in self.returned:
+                listener(member.name)
+
+    def _turned(self, member: MemberCluster, before: Track) -> None:
+        state = member.track.published
+        log.warning("cluster %s: %s (%s)", member.name, state and state.value, member.error)
+        if before.published is not None and before.ready != member.track.ready:
+            now = time.monotonic()
+            member.changed_at = now
+            self.disturbed_until = now + DISTURBED_SECONDS
+            if self._group is not None and not self._regions.asked:
+                ready = member.track.ready
+                delay = self._config.available_delay if ready else self._config.unavailable_delay
+                self._group.create_task(self._tell_later(member.name, delay))
+        for probe in Probe:
+            self._metrics.clusters.labels(probe.name.lower(), member.name).set(probe is state)
+        self._tell(member.name)
+
+    async def _tell_later(self, name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds + 0.1)
+        self._tell(name)
+
+    async def _publish(self, member: MemberCluster) -> None:
+        state = member.track.published
+        if state is None:
+            return
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        present = mapping(member.obj.get("status"))
+        before = [mapping(item) for item in sequence(present.get("conditions"))]
+        status: Json = {
+            "conditions": health.conditions(state, before, now, member.error),
+            "kubernetesVersion": member.version if state is Probe.OK else None,
+        }
+        path = KUBEFED_CLUSTER.path(self._namespace, member.name)
+        self._guard()
+        await self._host.request(
+            "PATCH",
+            f"{path}/status",
+            body={"status": status},
+            content_type=MERGE_PATCH,
+            timeout_s=5,
+        )
+
+
+def connection(cluster: Json, secret: Json | None) -> Connection:
+    """Give how to reach the cluster that a KubeFedCluster describes.
+
+    Args:
+        cluster: the KubeFedCluster.
+        secret: the Secret that it names, None if there is none.
+
+    Raises:
+        MalformedError: something is missing or unusable; the text says what.
+    """
+    wanted = spec(cluster)
+    endpoint = str(wanted.get("apiEndpoint") or "").rstrip("/")
+    if not endpoint:
+        raise MalformedError("apiEndpoint is empty")
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    if secret is None:
+        name = mapping(wanted.get("secretRef")).get("name")
+        raise MalformedError(f"the Secret {name} is not there")
+    token = decode_base64(mapping(secret.get("data")).get(TOKEN_KEY), "the token").strip()
+    if not token:
+        raise MalformedError("the Secret has no token")
+    proxy = str(wanted.get("proxyURL") or "")
+    if proxy and not proxy.lower().startswith(("http://", "https://")):
+        raise MalformedError(f"proxyURL {proxy} is not an HTTP proxy, the only kind supported")
+    off = set(sequence(wanted.get("disabledTLSValidations")))
+    return Connection(
+        url=endpoint,
+        ca=decode_base64(wanted.get("caBundle"), "caBundle"),
+        token=token,
+        verify=TlsValidation.ALL not in off,
+        check_name=TlsValidation.SUBJECT_NAME not in off,
+        check_time=TlsValidation.VALIDITY_PERIOD not in off,
+        proxy=proxy,
+    )
+
+
+def _token_only(secret: Json) -> Json:
+    data = mapping(secret.get("data"))
+    meta = mapping(secret.get("metadata"))
+    kept = {name: meta[name] for name in ("name", "namespace", "resourceVersion") if name in meta}
+    return {"metadata": kept, "data": {TOKEN_KEY: data[TOKEN_KEY]} if TOKEN_KEY in data else {}}

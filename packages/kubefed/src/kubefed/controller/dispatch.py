@@ -1,0 +1,204 @@
+"""Carries out one planned operation in one member, and says how the object stands there then."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from kubefed.api.names import MANAGED_LABEL, UNMANAGED, PropagationStatus
+from kubefed.controller import overrides, versions
+from kubefed.controller.client import MERGE_PATCH, ApiError, NotLeaderError
+from kubefed.controller.informer import FAILURES
+from kubefed.controller.objects import Json, Key, key_of, labels, managed, mapping, uid
+from kubefed.controller.plan import Operation, Subject, Verb, desired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kubefed.controller.client import Client
+
+log = logging.getLogger(__name__)
+# Upstream's limit for one operation in a member.
+OPERATION_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What an operation came to.
+
+    Attributes:
+        status: how the object stands in the cluster; None if it doesn't concern it any more.
+        obj: the object as the cluster has it now.
+        gone: whether the cluster said that there is no such object (any more).
+        error: what went wrong, for an event.
+    """
+
+    status: PropagationStatus | None
+    obj: Json | None = None
+    gone: bool = False
+    error: str = ""
+
+    @property
+    def version(self) -> str:
+        """The version of the object that was written, "" if none was."""
+        return versions.version_of(self.obj) if self.obj is not None else ""
+
+
+_GONE = Result(None, gone=True)
+
+
+class Dispatcher:
+    """Operations on one federated object.
+
+    Args:
+        subject: the federated object.
+        adopt: whether objects that exist already are taken over.
+        delete_options: DeleteOptions as JSON, "" for the default.
+    """
+
+    def __init__(self, subject: Subject, *, adopt: bool, delete_options: str = "") -> None:
+        self._subject = subject
+        self._adopt = adopt
+        self._delete_options = delete_options
+
+    async def carry_out(self, client: Client, operation: Operation) -> Result:
+        """Do it; whatever goes wrong in the cluster becomes a status.
+
+        Raises:
+            NotLeaderError: this process may not write any more.
+        """
+        verb = operation.verb
+        try:
+            match verb:
+                case Verb.CREATE:
+                    return await self._create(client, operation)
+                case Verb.UPDATE:
+                    return await self._update(client, operation)
+                case Verb.DELETE:
+                    return await self._delete(client, operation.body)
+                case Verb.RELEASE:
+                    return await release(client, self._subject.kind.target.path, operation.body)
+        except NotLeaderError:
+            raise
+        except TimeoutError:
+            return Result(verb.timed_out, error=f"no answer within {OPERATION_SECONDS:.0f} s")
+        except overrides.OverrideError as error:
+            return Result(PropagationStatus.APPLY_OVERRIDES_FAILED, error=str(error))
+        except FAILURES as error:
+            return Result(verb.failed, error=str(error) or type(error).__name__)
+
+    async def _create(self, client: Client, operation: Operation) -> Result:
+        target = self._subject.kind.target
+        namespace, _ = key_of(operation.body)
+        try:
+            answer = await client.request(
+                "POST",
+                target.path(namespace or None),
+                body=operation.body,
+                timeout_s=OPERATION_SECONDS,
+            )
+        except ApiError as error:
+            # A namespace whose admission takes long may exist although its creation timed out.
+            slow_namespace = self._subject.kind.is_namespace and error.reason == "ServerTimeout"
+            if error.exists or slow_namespace:
+                return await self._adopt_existing(client, operation)
+            raise
+        return Result(PropagationStatus.OK, answer)
+
+    async def _adopt_existing(self, client: Client, operation: Operation) -> Result:
+        live = await self._get(client, key_of(operation.body))
+        own = managed(live) or self._subject.is_host_namespace(live)
+        if not (self._adopt or own):
+            return Result(
+                PropagationStatus.ALREADY_EXISTS,
+                error="it exists already and adoption is disabled",
+            )
+        return await self._put(client, operation.cluster, live)
+
+    async def _update(self, client: Client, operation: Operation) -> Result:
+        namespace, name = key_of(operation.body)
+        path = self._subject.kind.target.path(namespace or None, name)
+        try:
+            answer = await client.request(
+                "PUT", path, body=operation.body, timeout_s=OPERATION_SECONDS
+            )
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            live = await self._get(client, (namespace, name))
+            return await self._put(client, operation.cluster, live)
+        return Result(PropagationStatus.OK, answer)
+
+    async def _put(self, client: Client, cluster: str, live: Json) -> Result:
+        """Write the object over one that was read this moment."""
+        if labels(live).get(MANAGED_LABEL) == UNMANAGED:
+            return Result(
+                PropagationStatus.MANAGED_LABEL_FALSE,
+                error=f"label {MANAGED_LABEL}={UNMANAGED} says that it isn't managed",
+            )
+        changes = overrides.parse(self._subject.federated).get(cluster, [])
+        body = desired(self._subject, changes, live)
+        namespace, name = key_of(body)
+        answer = await client.request(
+            "PUT",
+            self._subject.kind.target.path(namespace or None, name),
+            body=body,
+            timeout_s=OPERATION_SECONDS,
+        )
+        return Result(PropagationStatus.OK, answer)
+
+    async def _get(self, client: Client, key: Key) -> Json:
+        path = self._subject.kind.target.path(key[0] or None, key[1])
+        return await client.request("GET", path, timeout_s=OPERATION_SECONDS)
+
+    async def _delete(self, client: Client, current: Json) -> Result:
+        namespace, name = key_of(current)
+        try:
+            options = mapping(json.loads(self._delete_options)) if self._delete_options else {}
+        except ValueError:
+            return Result(
+                PropagationStatus.DELETION_FAILED, error="the deleteoption annotation is no JSON"
+            )
+        # Never an object that took the place of the one that we know.
+        options = {"preconditions": {"uid": uid(current)}} | options
+        try:
+            answer = await client.request(
+                "DELETE",
+                self._subject.kind.target.path(namespace or None, name),
+                body={"apiVersion": "v1", "kind": "DeleteOptions"} | options,
+                timeout_s=OPERATION_SECONDS,
+            )
+        except ApiError as error:
+            if error.not_found:
+                return _GONE
+            raise
+        # A Status means that it is gone; the object, that finalizers hold it.
+        return _GONE if answer.get("kind") == "Status" else Result(_WAITING)
+
+
+async def release(
+    client: Client, path: Callable[[str | None, str | None], str], current: Json
+) -> Result:
+    """Take the federation's label off an object in a member.
+
+    Raises:
+        ApiError: the member refused.
+    """
+    namespace, name = key_of(current)
+    try:
+        await client.request(
+            "PATCH",
+            path(namespace or None, name),
+            body={"metadata": {"labels": {MANAGED_LABEL: None}}},
+            content_type=MERGE_PATCH,
+            timeout_s=OPERATION_SECONDS,
+        )
+    except ApiError as error:
+        if not error.not_found:
+            raise
+    return _GONE
+
+
+_WAITING = PropagationStatus.WAITING_FOR_REMOVAL

@@ -1,0 +1,316 @@
+"""One federated object and what is known of each cluster: what to do there.
+
+`propagate` and `remove` give a batch of operations, at most one a cluster, together with how the
+object stands in the clusters where there is nothing to do. The shell (`sync.py`) carries it out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kubefed.api.kinds import FederatedType
+from kubefed.api.names import (
+    DELETE_OPTION_ANNOTATION,
+    MANAGED,
+    MANAGED_LABEL,
+    ORPHAN_ANNOTATION,
+    PropagationStatus,
+)
+from kubefed.controller import overrides, retain, versions
+from kubefed.controller.objects import (
+    Json,
+    annotations,
+    deleting,
+    labels,
+    mapping,
+    metadata,
+    spec,
+    uid,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Recorded for a cluster that holds a copy of which only that is known; no object has this version.
+UNKNOWN_VERSION = "rv:0"
+
+
+class Verb(StrEnum):
+    """What can be done with an object in a member; the value is upstream's word in events."""
+
+    CREATE = "Create"
+    UPDATE = "Update"
+    DELETE = "Delete"
+    RELEASE = "RemoveManagedLabelFrom"
+
+    @property
+    def failed(self) -> PropagationStatus:
+        """How the object stands if this fails."""
+        return _FAILED[self]
+
+    @property
+    def timed_out(self) -> PropagationStatus:
+        """How the object stands while this has got no answer."""
+        return _TIMED_OUT[self]
+
+
+_FAILED = {
+    Verb.CREATE: PropagationStatus.CREATION_FAILED,
+    Verb.UPDATE: PropagationStatus.UPDATE_FAILED,
+    Verb.DELETE: PropagationStatus.DELETION_FAILED,
+    Verb.RELEASE: PropagationStatus.LABEL_REMOVAL_FAILED,
+}
+_TIMED_OUT = {
+    Verb.CREATE: PropagationStatus.CREATION_TIMED_OUT,
+    Verb.UPDATE: PropagationStatus.UPDATE_TIMED_OUT,
+    Verb.DELETE: PropagationStatus.DELETION_TIMED_OUT,
+    Verb.RELEASE: PropagationStatus.LABEL_REMOVAL_TIMED_OUT,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """What is known of one cluster and the object in it.
+
+    Attributes:
+        name: the cluster.
+        ready: whether it can be written to.
+        known: whether the cache of it is whole, so that `current` can be believed.
+        current: the managed object in it, None if there is none.
+    """
+
+    name: str
+    ready: bool = True
+    known: bool = True
+    current: Json | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operation:
+    """One write to one cluster.
+
+    Attributes:
+        cluster: its name.
+        verb: what to do.
+        body: the object to create or to put; what is released or deleted as it is cached.
+    """
+
+    cluster: str
+    verb: Verb
+    body: Json
+
+
+@dataclasses.dataclass(slots=True)
+class Plan:
+    """What to do, and how things stand where nothing is to be done.
+
+    Attributes:
+        operations: at most one a cluster.
+        statuses: the clusters where nothing is to be done; the others get theirs from the result.
+        errors: what to tell the user, by cluster.
+    """
+
+    operations: list[Operation] = dataclasses.field(default_factory=list[Operation])
+    statuses: dict[str, PropagationStatus] = dataclasses.field(
+        default_factory=dict[str, PropagationStatus]
+    )
+    errors: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subject:
+    """A federated object with what was derived from it once for all clusters.
+
+    Attributes:
+        federated: the object.
+        kind: its type.
+        host_uid: UID of the host's own Namespace, for a FederatedNamespace; "" otherwise.
+    """
+
+    federated: Json
+    kind: FederatedType
+    host_uid: str = ""
+
+    def is_host_namespace(self, current: Json | None) -> bool:
+        """Whether a member's object is the host's own Namespace: the host is that member."""
+        return bool(self.host_uid) and current is not None and uid(current) == self.host_uid
+
+    @property
+    def orphan(self) -> bool:
+        """Whether the members' objects are to live on when it is deleted."""
+        return annotations(self.federated).get(ORPHAN_ANNOTATION) == "true"
+
+    @property
+    def delete_options(self) -> str:
+        """DeleteOptions (JSON) for the members' objects, "" for the default."""
+        return annotations(self.federated).get(DELETE_OPTION_ANNOTATION) or ""
+
+
+def propagate(
+    subject: Subject,
+    placed: frozenset[str],
+    members: Sequence[Member],
+    recorded: Mapping[str, str],
+) -> Plan:
+    """Give what makes the members hold the object where it is placed, and nowhere else.
+
+    Args:
+        subject: the federated object.
+        placed: the clusters that it is placed in.
+        members: every registered cluster.
+        recorded: the version that each cluster was last given of this template.
+    """
+    plan = Plan()
+    for member in members:
+        selected = member.name in placed
+        if not member.ready:
+            if selected:
+                plan.statuses[member.name] = PropagationStatus.CLUSTER_NOT_READY
+        elif not member.known:
+            if selected:
+                plan.statuses[member.name] = PropagationStatus.CACHED_RETRIEVAL_FAILED
+        elif selected:
+            _put(plan, subject, member, recorded.get(member.name, ""))
+        elif member.current is not None:
+            _take_away(plan, subject, member)
+    return plan
+
+
+def remove(
+    subject: Subject,
+    placed: frozenset[str],
+    members: Sequence[Member],
+    recorded: Mapping[str, str],
+) -> Plan:
+    """Give what a deletion must do, and which clusters it has to wait for.
+
+    Besides the clusters where it is placed now it concerns those that were given the object
+    before: a cluster dropped from the placement while it was away still holds it.
+
+    Args:
+        subject: the federated object, being deleted.
+        placed: the clusters that it is placed in.
+        members: every registered cluster; what left the federation has no claim any more.
+        recorded: the version that each cluster was last given, of whatever template.
+    """
+    plan = Plan()
+    for member in members:
+        claim = member.name in placed or member.name in recorded
+        if not member.ready:
+            # A label that stays behind in an orphan is taken off when the cluster is back.
+            if claim and not subject.orphan:
+                plan.statuses[member.name] = PropagationStatus.CLUSTER_NOT_READY
+        elif not member.known:
+            if claim:
+                plan.statuses[member.name] = PropagationStatus.CACHED_RETRIEVAL_FAILED
+        elif member.current is not None:
+            if subject.orphan:
+                plan.operations.append(Operation(member.name, Verb.RELEASE, member.current))
+            else:
+                _take_away(plan, subject, member)
+    return plan
+
+
+def desired(subject: Subject, changes: Sequence[overrides.Change], current: Json | None) -> Json:
+    """Give the object as one cluster should have it.
+
+    Args:
+        subject: the federated object.
+        changes: the cluster's overrides.
+        current: the cluster's object, None to create it.
+
+    Raises:
+        overrides.OverrideError: the overrides can't be applied.
+    """
+    target = subject.kind.target
+    template = mapping(spec(subject.federated).get("template"))
+    # Copies go only as deep as something is changed here; overrides make their own deep copy.
+    obj = {name: value for name, value in template.items() if name != "status"}
+    meta = {
+        name: value
+        for name, value in metadata(template).items()
+        if name not in ("annotations", "finalizers")
+    }
+    meta["name"] = metadata(subject.federated)["name"]
+    if target.namespaced:
+        meta["namespace"] = metadata(subject.federated).get("namespace")
+    obj["metadata"] = meta
+    obj["kind"] = target.kind
+    obj.setdefault("apiVersion", target.api_version)
+    if current is not None:
+        replicas = spec(subject.federated).get("retainReplicas") is True
+        obj = retain.retain(obj, current, target, replicas=replicas)
+    if changes:
+        obj = overrides.apply(obj, changes)
+    return with_label(obj)
+
+
+def with_label(obj: Json) -> Json:
+    """Give an object with the label that says that the federation manages it."""
+    marked = {**labels(obj), MANAGED_LABEL: MANAGED}
+    return obj | {"metadata": metadata(obj) | {"labels": marked}}
+
+
+def next_record(
+    template: str,
+    overrides_version: str,
+    before: versions.Recorded,
+    members: Sequence[Member],
+    written: Mapping[str, str],
+) -> versions.Recorded:
+    """Give what the (Cluster)PropagatedVersion must say after a batch.
+
+    Args:
+        template: hash of the template.
+        overrides_version: hash of the overrides.
+        before: what it says.
+        members: the clusters as they were before the batch.
+        written: the version of each object that was written.
+    """
+    valid = before.valid_for(template, overrides_version)
+    clusters: dict[str, str] = {}
+    for member in members:
+        name = member.name
+        if name in written:
+            clusters[name] = written[name]
+        elif name in valid and (member.current is not None or not member.ready):
+            clusters[name] = valid[name]
+        elif name in before.clusters and not (member.ready and member.known):
+            # It holds something, but no longer what this record is about.
+            clusters[name] = UNKNOWN_VERSION
+    return versions.Recorded(template, overrides_version, clusters)
+
+
+def _put(plan: Plan, subject: Subject, member: Member, recorded: str) -> None:
+    current = member.current
+    if current is not None and deleting(current):
+        # It is made anew when it is gone.
+        plan.statuses[member.name] = PropagationStatus.WAITING_FOR_REMOVAL
+        return
+    try:
+        changes = overrides.parse(subject.federated).get(member.name, [])
+        body = desired(subject, changes, current)
+    except overrides.OverrideError as error:
+        plan.statuses[member.name] = PropagationStatus.APPLY_OVERRIDES_FAILED
+        plan.errors[member.name] = str(error)
+        return
+    if current is None:
+        plan.operations.append(Operation(member.name, Verb.CREATE, body))
+    elif versions.needs_update(body, current, recorded):
+        plan.operations.append(Operation(member.name, Verb.UPDATE, body))
+    else:
+        plan.statuses[member.name] = PropagationStatus.OK
+
+
+def _take_away(plan: Plan, subject: Subject, member: Member) -> None:
+    current = member.current
+    if current is None:
+        return
+    if subject.is_host_namespace(current):
+        plan.operations.append(Operation(member.name, Verb.RELEASE, current))
+    elif deleting(current):
+        plan.statuses[member.name] = PropagationStatus.WAITING_FOR_REMOVAL
+    else:
+        plan.operations.append(Operation(member.name, Verb.DELETE, current))

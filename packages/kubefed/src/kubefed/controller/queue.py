@@ -1,0 +1,130 @@
+"""A work queue of keys: each once, one worker at a time on each, failures later and later.
+
+A key that is added while it is worked on is worked on again afterwards, so no change is missed and
+none is handled twice at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import random
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kubefed.controller import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+log = logging.getLogger(__name__)
+K = TypeVar("K", bound="Hashable")
+FIRST_RETRY = 0.2
+LONGEST_RETRY = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys waiting for a handler.
+
+    Args:
+        name: for messages.
+        handle: what is done with a key. It gives the delay after which the key is to be looked
+            at again, a negative one for "again, later each time", or None for not at all.
+        workers: how many keys are handled at the same time.
+    """
+
+    def __init__(
+        self, name: str, handle: Callable[[K], Awaitable[float | None]], *, workers: int
+    ) -> None:
+        self.name = name
+        self._handle = handle
+        self._workers = workers
+        self._waiting: collections.deque[K] = collections.deque()
+        self._queued: set[K] = set()
+        self._active: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._signal = asyncio.Semaphore(0)
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._active)
+
+    def add(self, key: K) -> None:
+        """Have a key handled as soon as a worker is free."""
+        if key in self._active:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._waiting.append(key)
+            self._signal.release()
+
+    def add_later(self, key: K, seconds: float) -> None:
+        """Have a key handled after a delay; an earlier appointment of it stands."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        known = self._timers.get(key)
+        if known is not None:
+            if known.when() <= when:
+                return
+            known.cancel()
+        self._timers[key] = loop.call_at(when, self._due, key)
+
+    def forget(self, key: K) -> None:
+        """Drop what is remembered of a key's failures, and its appointment."""
+        self._failures.pop(key, None)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def run(self) -> None:
+        """Handle keys until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def _work(self) -> None:
+        while True:
+            await self._signal.acquire()
+            key = self._waiting.popleft()
+            self._queued.discard(key)
+            self._active.add(key)
+            try:
+                again = await self._handle(key)
+            except asyncio.CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 - a poison object must harm only itself
+                log.exception("%s: %s failed", self.name, key)
+                again = -1.0
+            finally:
+                self._active.discard(key)
+            self._after(key, again)
+
+    def _after(self, key: K, again: float | None) -> None:
+        if again is None:
+            self._failures.pop(key, None)
+        elif again >= 0:
+            self._failures.pop(key, None)
+            self.add_later(key, again)
+        else:
+            failures = self._failures.get(key, 0) + 1
+            self._failures[key] = failures
+            pause = backoff.delay(
+                failures,
+                first=FIRST_RETRY,
+                longest=LONGEST_RETRY,
+                jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            )
+            self.add_later(key, pause)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
