@@ -1,0 +1,286 @@
+"""The agent: the shell around `Core`. It reads clocks, files and sockets, and does what a tick says.
+
+Order of a start: configuration, peers, memory, incarnation (on disk before the first vote), the mesh
+port, then asking, watching and publishing at the same time. The disk and the DNS server have threads
+of their own; a vote waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from federation_dns import disk, keys, metrics
+from federation_dns.config import Config, ConfigError, Peers, read_peers
+from federation_dns.core import Core, Member, Settings
+from federation_dns.mesh import Mesh
+from federation_dns.plan import Rules
+from federation_dns.providers import Provider
+from federation_dns.publisher import Publisher
+from federation_dns.server import MeshServer, MetricsServer
+from federation_dns.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+_FILES_SECONDS = 1.0
+_STALE_PASSES = 10.0
+
+
+def members(peers: Peers) -> list[Member]:
+    """The mesh's members for the core."""
+    return [
+        Member(
+            name=e.region,
+            role=e.role,
+            pin=keys.fingerprint(e.der),
+            ranges=e.address_ranges,
+            nameserver=e.nameserver,
+        )
+        for e in peers.entries
+    ]
+
+
+def provider_of(config: Config) -> tuple[Provider, Rules] | None:
+    """The DNS server that the configuration names."""
+    from federation_dns.providers.rfc2136 import Rfc2136
+
+    if config.provider is None:
+        return None
+    rules = Rules(
+        zone=config.zone,
+        federation=config.owner,
+        ttl=config.ttl,
+        floor=config.max_deletes,
+        share=config.max_deletes_share,
+    )
+    provider = Rfc2136(
+        server=config.provider.server,
+        port=config.provider.port,
+        key_name=config.provider.key_name,
+        key_file=config.provider.key_file,
+        rules=rules,
+        writer=config.region,
+        timeout=config.provider.timeout,
+    )
+    return provider, rules
+
+
+class Watched:
+    """A file that is read again when it changed."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._seen = self._stamp()
+
+    def changed(self) -> bool:
+        """Whether it changed since the last question."""
+        stamp = self._stamp()
+        changed, self._seen = stamp != self._seen, stamp
+        return changed
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Agent:
+    """One region's agent."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        now, wall = time.monotonic(), time.time()
+        self.peers = read_peers(config.peers, config.region)
+        config.state.mkdir(parents=True, exist_ok=True)
+        memory = disk.load_memory(config.state, config.region, config.zone, now, wall)
+        self.overrides = disk.load_overrides(config.state)
+        self.core = Core(
+            Settings(config.region, config.zone, config.ttl, config.holds),
+            members(self.peers),
+            disk.next_incarnation(config.state, wall),
+            memory,
+            now,
+        )
+        self.core.set_overrides(self.overrides.words())
+        self.mesh = Mesh(config, self.core, time.monotonic)
+        self.server = MeshServer(config, self.core, self.mesh, time.monotonic, self.notes)
+        self._files_trouble: dict[str, str] = {}
+        self._dns = ThreadPoolExecutor(1, "dns")
+        self._disk = ThreadPoolExecutor(1, "disk")
+        self._save = asyncio.Event()
+        self.watcher = (
+            Watcher(config.kubeconfig, self.core, time.monotonic) if config.kubeconfig else None
+        )
+        self.publisher = self._publisher()
+
+    def _publisher(self) -> Publisher | None:
+        found = provider_of(self.config)
+        if found is None:
+            return None
+        provider, rules = found
+        return Publisher(
+            self.core,
+            provider,
+            rules,
+            interval=self.config.compare_interval,
+            window=self.config.delete_window,
+            executor=self._dns,
+            clock=time.monotonic,
+            lifted=lambda: self.overrides.accept_deletes_until > time.time(),
+        )
+
+    def notes(self) -> list[str]:
+        """All that is not well, in words."""
+        return [
+            *self._files_trouble.values(),
+            *(self.watcher.notes() if self.watcher else ()),
+            *(self.publisher.notes() if self.publisher else ()),
+        ]
+
+    def health(self) -> tuple[bool, str]:
+        """`/healthz`: whether the loop runs, and its DNS server is kept."""
+        if self.publisher is None:
+            return True, "ok"
+        well = self.publisher.well_at
+        limit = _STALE_PASSES + 5 * self.config.compare_interval
+        if well is None or time.monotonic() - well > limit:
+            return False, self.publisher.trouble or "the DNS server has not been compared lately"
+        return True, "ok"
+
+    async def run(self) -> None:
+        """Run until a signal."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self.start()
+        work = asyncio.ensure_future(self._work())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            for task in (work, stopping):
+                task.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
+            await self.close()
+
+    async def start(self) -> None:
+        """Open the ports."""
+        await self.mesh.set_peers(self.peers)
+        await self.server.set_peers(self.peers)
+        collector = metrics.AgentCollector(
+            self.core, self.mesh, self.publisher, lambda: self.peers, time.monotonic, time.time
+        )
+        self.metrics = MetricsServer(metrics.registry(collector), self.health)
+        if self.config.metrics is not None:
+            await self.metrics.open(self.config.metrics.address, self.config.metrics.port)
+        log.info(
+            "region %s, zone %s, incarnation %d, %d members",
+            self.config.region,
+            self.config.zone,
+            self.core.incarnation,
+            len(self.core.members),
+        )
+
+    async def close(self) -> None:
+        """Close the ports and write what is to be remembered."""
+        await self.server.close()
+        await self.metrics.close()
+        await self.mesh.close()
+        await asyncio.get_running_loop().run_in_executor(self._disk, self._write_memory)
+        self._dns.shutdown(wait=False, cancel_futures=True)
+        self._disk.shutdown(wait=True)
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick())
+            group.create_task(self.mesh.run())
+            group.create_task(self._remember())
+            group.create_task(self._files())
+            if self.watcher is not None:
+                group.create_task(self.watcher.run())
+            if self.publisher is not None:
+                group.create_task(self.publisher.run())
+
+    async def _tick(self) -> None:
+        period = self.config.probe_interval / 4
+        while True:
+            batch = self.core.tick(time.monotonic(), time.time())
+            for line in batch.say:
+                log.info("%s", line)
+            if batch.publish and self.publisher is not None:
+                self.publisher.wake()
+            if batch.remember:
+                self._save.set()
+            await asyncio.sleep(period)
+
+    async def _remember(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._save.wait()
+            self._save.clear()
+            await loop.run_in_executor(self._disk, self._write_memory)
+            await asyncio.sleep(self.config.probe_interval)
+
+    def _write_memory(self) -> None:
+        """Write the memory; a full or broken disk is said, and the agent goes on without it."""
+        try:
+            disk.save_memory(
+                self.config.state,
+                self.config.region,
+                self.config.zone,
+                self.core.memory(),
+                time.monotonic(),
+                time.time(),
+            )
+            self._files_trouble.pop("memory", None)
+        except OSError as error:
+            self._say("memory", f"{self.config.state} cannot be written: {error.strerror}")
+
+    async def _files(self) -> None:
+        peers, words = Watched(self.config.peers), Watched(self.config.state / disk.OVERRIDES)
+        while True:
+            await asyncio.sleep(_FILES_SECONDS)
+            if peers.changed():
+                await self._read_peers()
+            if words.changed():
+                self._read_overrides()
+
+    async def _read_peers(self) -> None:
+        try:
+            self.peers = read_peers(self.config.peers, self.config.region)
+        except ConfigError as error:
+            self._say("peers", f"{error}; the members read before stay")
+            return
+        self._files_trouble.pop("peers", None)
+        self.core.set_members(members(self.peers))
+        await self.mesh.set_peers(self.peers)
+        try:
+            await self.server.set_peers(self.peers)
+        except OSError as error:
+            self._say("port", f"the mesh port cannot be opened anew: {error.strerror}")
+        log.info("members: %s", ", ".join(sorted(self.core.members)))
+
+    def _read_overrides(self) -> None:
+        try:
+            self.overrides = disk.load_overrides(self.config.state)
+        except disk.DiskError as error:
+            self._say("overrides", f"{error}; the words read before stay")
+            return
+        self._files_trouble.pop("overrides", None)
+        self.core.set_overrides(self.overrides.words())
+        if self.publisher is not None:
+            self.publisher.wake()
+
+    def _say(self, what: str, text: str) -> None:
+        if self._files_trouble.get(what) != text:
+            log.error("%s", text)
+        self._files_trouble[what] = text

@@ -1,0 +1,302 @@
+"""The command `federation-dns`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import logging
+import re
+import sys
+import time
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from federation_dns import disk
+from federation_dns.config import Config, ConfigError, read_config, read_peers
+
+app = typer.Typer(
+    help="The DNS agent of one region of a Kubernetes federation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT = Path("/etc/federation-dns/config.yaml")
+ConfigFile = Annotated[Path, typer.Option("--config", help="The agent's configuration.")]
+
+
+class Format(StrEnum):
+    """How to print."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Said(StrEnum):
+    """What an operator may say of a region; `clear` takes the word back."""
+
+    HEALTHY = "healthy"
+    LOST = "lost"
+    CORDONED = "cordoned"
+    CLEAR = "clear"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+
+
+@app.command()
+def agent(
+    config: ConfigFile = DEFAULT,
+    verbose: Annotated[bool, typer.Option(help="Log everything.")] = False,
+) -> None:
+    """Run the agent until SIGTERM."""
+    from federation_dns.agent import Agent
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    found = _config(config)
+
+    async def run() -> None:
+        await Agent(found).run()
+
+    asyncio.run(run())
+
+
+@app.command()
+def check(config: ConfigFile = DEFAULT) -> None:
+    """Check the configuration, peers.json, keys, kubeconfig and memory, and say what is wrong."""
+    from federation_dns import keys
+    from federation_dns.kube import read_kubeconfig
+    from federation_dns.providers.rfc2136 import read_key
+
+    found = _config(config)
+    peers = read_peers(found.peers, found.region)
+    try:
+        keys.server_context(found.certificate, found.key, [e.certificate for e in peers.entries])
+        own = found.certificate.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{found.certificate} and {found.key} are no usable certificate and key"
+        ) from error
+    entry = peers.of(found.region)
+    if entry is None or entry.certificate.strip() != own.strip():
+        raise ConfigError(f"{found.peers} names another certificate than {found.certificate}")
+    if found.kubeconfig is not None:
+        read_kubeconfig(found.kubeconfig)
+    if found.provider is not None:
+        read_key(found.provider.key_file, found.provider.key_name)
+    if found.state.exists():
+        disk.load_memory(found.state, found.region, found.zone, time.monotonic(), time.time())
+        disk.load_overrides(found.state)
+    _print(f"{config} is right: region {found.region}, {len(peers.entries)} members")
+
+
+@app.command()
+def verdict(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -> None:
+    """Show what this region's agent holds of every region, and why."""
+    body = _get(config, "verdict")
+    if output is Format.JSON:
+        _print(json.dumps(body, indent=2))
+        return
+    rows = [("REGION", "VERDICT", "DNS", "REPLICAS", "SINCE", "WHY")]
+    for name, region in body["regions"].items():
+        rows.append(
+            (
+                name,
+                region["verdict"],
+                "withdrawn" if region["withdrawn"] else "in",
+                "evicted" if region["evicted"] else "placed",
+                f"{region['since_s']:.0f}s",
+                region["explain"],
+            )
+        )
+    _table(rows)
+    for line in (body["explain"], *body["notes"]):
+        _print(line)
+
+
+@app.command()
+def zone(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -> None:
+    """Show the records that this region's agent wants in the zone."""
+    body = _get(config, "zone")
+    if output is Format.JSON:
+        _print(json.dumps(body, indent=2))
+        return
+    rows = [("NAME", "TTL", "TYPE", "VALUES")]
+    rows += [(r["name"], str(r["ttl"]), r["type"], " ".join(r["values"])) for r in body["records"]]
+    _table(rows)
+    for line in body["notes"]:
+        _print(line)
+
+
+@app.command()
+def peers(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -> None:
+    """Show the mesh's members as this region's agent reaches them."""
+    body = _get(config, "peers")
+    if output is Format.JSON:
+        _print(json.dumps(body, indent=2))
+        return
+    rows = [("MEMBER", "ROLE", "URL", "LATENCY", "TROUBLE")]
+    for name, peer in body["peers"].items():
+        latency = peer["latency_s"]
+        shown = "-" if latency is None else f"{latency * 1000:.0f}ms"
+        rows.append((name, peer["role"], peer["url"], shown, peer["trouble"]))
+    _table(rows)
+
+
+@app.command()
+def keygen(
+    region: Annotated[str, typer.Option(help="The region's name.")],
+    address: Annotated[str, typer.Option(help="Where the agent listens.")],
+    out: Annotated[Path, typer.Option(help="The folder to write agent.key and agent.crt to.")],
+) -> None:
+    """Make the agent's key and its self-signed certificate."""
+    from federation_dns import keys
+
+    now = datetime.datetime.now(datetime.UTC)
+    try:
+        _print(str(keys.generate(region, address, out, now)))
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+
+
+@app.command("force-region")
+def force_region(
+    region: str,
+    said: Said,
+    who: Annotated[str, typer.Option(help="Who says so; it is shown everywhere.")] = "",
+    until: Annotated[
+        str, typer.Option(help="A time (ISO 8601) or a span (90s, 30m, 2h, 1d).")
+    ] = "",
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Put an operator's word over the verdict, on this agent, until a time.
+
+    The word is this agent's only: nobody can take a region out everywhere by speaking once. Say it
+    in every region that shall act on it.
+    """
+    found = _config(config)
+    members = read_peers(found.peers, found.region)
+    if members.of(region) is None:
+        known = ", ".join(sorted(e.region for e in members.entries))
+        raise ConfigError(f"there is no region {region}; there are {known}")
+    words = disk.load_overrides(found.state)
+    now = time.time()
+    kept = tuple(e for e in words.regions if e.region != region and e.until > now)
+    if said is not Said.CLEAR:
+        if not who or not until:
+            raise ConfigError(
+                "--who and --until are needed: a word without them outlives its reason"
+            )
+        entry = disk.OverrideEntry(
+            region=region, verdict=said.value, who=who, until=_until(until, now)
+        )
+        kept = (*kept, entry)
+    out = {e.region for e in kept if e.verdict != "healthy"}
+    if all(e.region in out for e in members.entries if e.role == "region"):
+        raise ConfigError("that would leave no region in the answers; clear another word first")
+    disk.save_overrides(found.state, disk.replace_regions(words, kept), now)
+    _print(f"{region}: {said.value}")
+
+
+@app.command("accept-deletes")
+def accept_deletes(
+    until: Annotated[str, typer.Option(help="A time (ISO 8601) or a span (90s, 30m).")] = "5m",
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Let the delete guard pass what it holds back, until a time."""
+    found = _config(config)
+    now = time.time()
+    words = disk.load_overrides(found.state)
+    lifted = words.model_copy(update={"accept_deletes_until": _until(until, now)})
+    disk.save_overrides(found.state, lifted, now)
+    _print("deletes are accepted")
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    _print(metadata.version("federation-dns"))
+
+
+def _config(path: Path) -> Config:
+    return read_config(path)
+
+
+def _get(path: Path, what: str) -> dict[str, Any]:
+    import aiohttp
+
+    from federation_dns.mesh import get_json
+    from federation_dns.wire import WireError
+
+    config = _config(path)
+    host = f"[{config.listen.address}]" if ":" in config.listen.address else config.listen.address
+    url = f"https://{host}:{config.listen.port}/v1/{what}"
+    try:
+        body = asyncio.run(get_json(url, config.certificate, config.certificate, config.key))
+        found: object = json.loads(body)
+    except (aiohttp.ClientError, WireError, OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(
+            f"the agent at {url} does not answer ({str(error) or 'in time'}): is it running?"
+        ) from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"the agent at {url} answers with something else")
+    return found
+
+
+def _until(text: str, now: float) -> float:
+    span = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if span:
+        return now + int(span[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[span[2]]
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is neither a time (ISO 8601) nor a span (30m)") from error
+    ends = (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
+    if ends <= now:
+        raise ConfigError(f"{text} has passed already")
+    return ends
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [_clean(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
+        _print("  ".join(cells).rstrip())
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def main() -> None:
+    """The entry point: an error that names its mend, and exit status 2, for what an operator does."""
+    try:
+        app()
+    except (ConfigError, disk.DiskError) as error:
+        typer.echo(f"federation-dns: {error}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        from federation_dns.providers import ProviderError
+
+        if not isinstance(error, ProviderError):
+            raise
+        typer.echo(f"federation-dns: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

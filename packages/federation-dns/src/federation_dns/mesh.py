@@ -1,0 +1,190 @@
+"""The client side of the mesh: asking every peer, every probe interval.
+
+Votes go first and alone: a few hundred bytes over a connection that stays open, answered from memory.
+States follow over connections of their own, when a vote names a newer one. A request that is late
+does not hold up the next one, so one lost packet costs one probe and not the hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from federation_dns import keys, wire
+from federation_dns.config import Config, Peer, Peers
+from federation_dns.core import Core, Heard
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 3
+_STATE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Link:
+    """What is open to one peer."""
+
+    peer: Peer
+    session: aiohttp.ClientSession
+    asking: int = 0
+    fetching: bool = False
+    trouble: str = ""
+    latency: float | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+
+class Mesh:
+    """The links to all peers."""
+
+    def __init__(self, config: Config, core: Core, clock: Callable[[], float]):
+        self._config = config
+        self._core = core
+        self._clock = clock
+        self.links: dict[str, Link] = {}
+        self.sent = 0
+        self.received = 0
+
+    async def set_peers(self, peers: Peers) -> None:
+        """Open links to new peers, close those of gone or changed ones."""
+        wanted = {e.region: e for e in peers.entries if e.region != self._config.region}
+        for region, link in list(self.links.items()):
+            if wanted.get(region) != link.peer:
+                await self._close(self.links.pop(region))
+        for region, peer in wanted.items():
+            if region not in self.links:
+                self.links[region] = Link(peer, self._session(peer))
+
+    def _session(self, peer: Peer) -> aiohttp.ClientSession:
+        context = keys.client_context(peer.certificate, self._config.certificate, self._config.key)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=context, limit=_AT_ONCE + 1, keepalive_timeout=60, use_dns_cache=False
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+        )
+
+    async def run(self) -> None:
+        """Ask, until cancelled."""
+        due = self._clock()
+        while True:
+            for link in self.links.values():
+                if link.asking < _AT_ONCE:
+                    self._start(link, self._ask(link))
+            due = max(due + self._config.probe_interval, self._clock())
+            await asyncio.sleep(due - self._clock())
+
+    async def close(self) -> None:
+        """Close all links."""
+        for link in self.links.values():
+            await self._close(link)
+        self.links.clear()
+
+    async def _close(self, link: Link) -> None:
+        for task in link.tasks:
+            task.cancel()
+        await asyncio.gather(*link.tasks, return_exceptions=True)
+        await link.session.close()
+
+    def _start(self, link: Link, work: asyncio._CoroutineLike[None]) -> None:
+        task = asyncio.ensure_future(work)
+        link.tasks.add(task)
+        task.add_done_callback(link.tasks.discard)
+
+    async def _ask(self, link: Link) -> None:
+        link.asking += 1
+        started = self._clock()
+        try:
+            body = wire.dump_vote(self._core.vote(started))
+            self.sent += len(body)
+            timeout = aiohttp.ClientTimeout(total=self._config.reply_timeout)
+            async with link.session.post(
+                f"{link.peer.url}/v1/votes", data=body, timeout=timeout, allow_redirects=False
+            ) as response:
+                answer = await _read(response, wire.MAX_VOTE)
+            self.take(wire.parse_vote(answer), link.peer.region)
+            link.latency, link.trouble = self._clock() - started, ""
+        except (aiohttp.ClientError, wire.WireError, OSError, TimeoutError) as error:
+            self._trouble(link, error)
+        finally:
+            link.asking -= 1
+
+    def take(self, message: wire.VoteMessage, proved: str) -> Heard:
+        """Take a vote from a connection that proved to be `proved`'s.
+
+        Raises:
+            wire.WireError: it speaks for somebody else.
+        """
+        if message.region != proved:
+            raise wire.WireError(f"{proved} speaks for somebody else")
+        self.received += 1
+        heard = self._core.heard(self._clock(), message)
+        link = self.links.get(proved)
+        if heard.fetch and link is not None and not link.fetching:
+            link.fetching = True
+            self._start(link, self._fetch(link))
+        return heard
+
+    async def _fetch(self, link: Link) -> None:
+        try:
+            timeout = aiohttp.ClientTimeout(
+                total=_STATE_SECONDS, sock_read=max(1.0, self._config.reply_timeout)
+            )
+            async with link.session.get(
+                f"{link.peer.url}/v1/state", timeout=timeout, allow_redirects=False
+            ) as response:
+                body = await _read(response, wire.MAX_STATE)
+            state, notes = wire.parse_state(body)
+            if state.region != link.peer.region:
+                raise wire.WireError(f"{link.peer.region} speaks for somebody else")
+            self._core.take_state(state, notes)
+        except (aiohttp.ClientError, wire.WireError, OSError, TimeoutError) as error:
+            self._trouble(link, error)
+        finally:
+            link.fetching = False
+
+    def _trouble(self, link: Link, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            text = "no answer in time"
+        if text != link.trouble:
+            log.warning("%s (%s): %s", link.peer.region, link.peer.url, text[:200])
+        link.trouble = text[:200]
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body, or an error; never more than `limit`."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > limit:
+            raise wire.WireError("the answer is too big")
+        parts.append(part)
+    body = b"".join(parts)
+    if response.status != 200:
+        with contextlib.suppress(UnicodeDecodeError):
+            told = body[:100].decode("ascii").strip()
+            raise wire.WireError(f"answered {response.status} {told!r}")
+        raise wire.WireError(f"answered {response.status}")
+    return body
+
+
+async def get_json(url: str, pinned: Path, certificate: Path | None, key: Path | None) -> bytes:
+    """One GET from an agent whose certificate is at hand (the command line's way)."""
+    context = keys.client_context(pinned.read_text(encoding="ascii"), certificate, key)
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with (
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context), timeout=timeout
+        ) as session,
+        session.get(url, allow_redirects=False) as response,
+    ):
+        return await _read(response, wire.MAX_STATE)

@@ -1,0 +1,158 @@
+"""What Prometheus reads, made at the moment it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from federation_dns import keys
+from federation_dns.config import Peers
+from federation_dns.core import Core
+from federation_dns.mesh import Mesh
+from federation_dns.publisher import Publisher
+
+_P = "federation_dns_"
+
+
+class AgentCollector(Collector):
+    """Reads the agent's parts; holds nothing itself."""
+
+    def __init__(
+        self,
+        core: Core,
+        mesh: Mesh,
+        publisher: Publisher | None,
+        peers: Callable[[], Peers],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ):
+        self._core = core
+        self._mesh = mesh
+        self._publisher = publisher
+        self._peers = peers
+        self._clock = clock
+        self._wall = wall
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics."""
+        yield from self._verdict()
+        yield from self._links()
+        yield from self._zone()
+        yield from self._certificates()
+
+    def _verdict(self) -> Iterable[Metric]:
+        judged = self._core.judgement
+        yield _gauge("quorum", "Whether this agent hears a majority.", judged.quorum)
+        yield _gauge("panic", "Whether the last answers stand unchanged.", judged.panic)
+        yield _gauge("electorate", "Members that count.", len(judged.electorate))
+        count = CounterMetricFamily(f"{_P}verdict_changes", "Changes of the verdict.")
+        count.add_metric([], self._core.verdict_sequence)
+        yield count
+        verdict = GaugeMetricFamily(
+            f"{_P}region_verdict", "1 for the verdict in force.", labels=["region", "verdict"]
+        )
+        for region, finding in judged.findings.items():
+            for value in ("healthy", "lost", "unknown"):
+                verdict.add_metric([region, value], float(finding.verdict == value))
+        yield verdict
+        for name, text in (
+            ("withdrawn", "Whether the region's addresses are out of DNS."),
+            ("evicted", "Whether the region's replicas are given up."),
+        ):
+            flag = GaugeMetricFamily(f"{_P}region_{name}", text, labels=["region"])
+            for region, finding in judged.findings.items():
+                flag.add_metric([region], float(getattr(finding, name)))
+            yield flag
+        heard = GaugeMetricFamily(
+            f"{_P}region_heard_seconds", "Since anyone heard the region.", labels=["region"]
+        )
+        for region, finding in judged.findings.items():
+            if finding.youngest is not None:
+                heard.add_metric([region], finding.youngest)
+        yield heard
+
+    def _links(self) -> Iterable[Metric]:
+        latency = GaugeMetricFamily(
+            f"{_P}peer_latency_seconds", "Round trip of the last vote.", labels=["peer"]
+        )
+        trouble = GaugeMetricFamily(
+            f"{_P}peer_trouble", "Whether the last vote failed.", labels=["peer"]
+        )
+        for name, link in self._mesh.links.items():
+            if link.latency is not None:
+                latency.add_metric([name], link.latency)
+            trouble.add_metric([name], float(bool(link.trouble)))
+        yield latency
+        yield trouble
+        for name, text, value in (
+            ("vote_bytes_sent", "Bytes of votes sent, without headers.", self._mesh.sent),
+            ("votes_received", "Votes that came.", self._mesh.received),
+        ):
+            count = CounterMetricFamily(f"{_P}{name}", text)
+            count.add_metric([], value)
+            yield count
+
+    def _zone(self) -> Iterable[Metric]:
+        services = GaugeMetricFamily(
+            f"{_P}services", "Federated services known.", labels=["region"]
+        )
+        for region, state in self._core.states.items():
+            services.add_metric([region], len(state.services))
+        yield services
+        answers = GaugeMetricFamily(
+            f"{_P}records", "Record sets wanted in the zone.", labels=["type"]
+        )
+        kinds = [kind for _, kind in self._core.wanted.records]
+        for kind in sorted(set(kinds)):
+            answers.add_metric([kind], kinds.count(kind))
+        yield answers
+        if self._publisher is None:
+            return
+        changes = CounterMetricFamily(f"{_P}dns_changes", "Names written.")
+        changes.add_metric([], self._publisher.changes)
+        yield changes
+        errors = CounterMetricFamily(f"{_P}dns_errors", "Passes that failed.")
+        errors.add_metric([], self._publisher.errors)
+        yield errors
+        well = self._publisher.well_at
+        if well is not None:
+            age = self._clock() - well
+            yield _gauge("dns_age_seconds", "Since the zone was last seen to be right.", age)
+        plan = self._publisher.plan
+        yield _gauge(
+            "dns_conflicts", "Names that others hold.", len(plan.conflicts) if plan else 0
+        )
+        yield _gauge("dns_withheld", "Names the guard keeps.", len(plan.withheld) if plan else 0)
+
+    def _certificates(self) -> Iterable[Metric]:
+        days = GaugeMetricFamily(
+            f"{_P}certificate_days_left", "Until the certificate ends.", labels=["region"]
+        )
+        for entry in self._peers().entries:
+            ends = keys.expires(entry.certificate)
+            if ends is not None:
+                days.add_metric([entry.region], (ends - self._wall()) / 86400)
+        yield days
+
+
+def registry(collector: AgentCollector) -> CollectorRegistry:
+    """A registry of its own, beside the process's figures."""
+    from prometheus_client import ProcessCollector
+
+    found = CollectorRegistry()
+    ProcessCollector(registry=found)
+    found.register(collector)
+    return found
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(f"{_P}{name}", text)
+    gauge.add_metric([], float(value))
+    return gauge

@@ -1,0 +1,256 @@
+"""Wanted records against those that are there → changes. Pure.
+
+A name is ours if the owner's TXT stands beside it. What is not ours is never touched: a wanted name
+that is taken is a conflict, reported. The delete guard: what would take away values that nothing
+explains is held back, all of it, once it concerns more services than the cap allows within its
+window, and waits for an operator's word; after an incomplete reading nothing is taken away at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from federation_dns.zone import Key, RecordSet, RecordType, Zone
+
+OWNER = "_federation"
+APEX_MARK = "apex-ns"
+HERITAGE = "heritage=federation-dns"
+_KINDS: tuple[RecordType, RecordType] = ("A", "AAAA")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An RRset as the server has it, of any type; values in presentation form."""
+
+    ttl: int
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole zone as one complete reading gave it."""
+
+    serial: int
+    records: Mapping[tuple[str, str], Found]
+    names: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+
+    @staticmethod
+    def of(serial: int, records: Mapping[tuple[str, str], Found]) -> View:
+        """Index the records by name."""
+        names: dict[str, set[str]] = {}
+        for name, kind in records:
+            names.setdefault(name, set()).add(kind)
+        return View(serial, records, {n: frozenset(k) for n, k in names.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whose records, in which zone, and how many may go without a reason.
+
+    Attributes:
+        zone: its name.
+        federation: the owner's name in the TXT.
+        ttl: of the TXT records.
+        floor: so many services may always go.
+        share: or this share of all owned ones.
+        spent: services whose records went without a reason within the cap's window.
+        lifted: an operator allowed the deletes.
+    """
+
+    zone: str
+    federation: str
+    ttl: int = 15
+    floor: int = 5
+    share: float = 0.3
+    spent: int = 0
+    lifted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One name's change. `sets` is all that the name shall hold of `A` and `AAAA` (or `NS`)."""
+
+    kind: Literal["create", "update", "delete"]
+    name: str
+    sets: tuple[RecordSet, ...] = ()
+    unexplained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, and what is left alone and why.
+
+    Attributes:
+        changes: sorted by name.
+        generation: of the zone as read (None: there is no record of it).
+        conflicts: wanted names that others hold.
+        withheld: names whose values the delete guard keeps.
+        spends: services that lose values without a reason, to be counted in the window.
+        notes: texts for logs and status.
+    """
+
+    changes: tuple[Change, ...]
+    generation: int | None
+    conflicts: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    spends: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def owner_name(name: str) -> str:
+    """Where the owner of `name` is written."""
+    return f"{OWNER}.{name}"
+
+
+def owner_text(federation: str) -> str:
+    """What the owner's TXT says."""
+    return f"{HERITAGE},federation={federation}"
+
+
+def generation_text(federation: str, generation: int, writer: str) -> str:
+    """The TXT at `_federation.<zone>`: the number of the newest plan, and who wrote it."""
+    return f"{owner_text(federation)},generation={generation},writer={writer}"
+
+
+def read_generation(view: View, rules: Rules) -> int | None:
+    """The generation that a reading found."""
+    found = view.records.get((owner_name(rules.zone), "TXT"))
+    for value in () if found is None else found.values:
+        parts = dict(p.partition("=")[::2] for p in value.split(","))
+        ours = parts.get("federation") == rules.federation and value.startswith(HERITAGE)
+        number = parts.get("generation", "")
+        if ours and number.isascii() and number.isdigit():
+            return int(number)
+    return None
+
+
+def plan(
+    wanted: Zone, view: View, rules: Rules, apex: Mapping[Key, RecordSet] | None = None
+) -> Plan:
+    """Compare and decide.
+
+    Args:
+        wanted: of all services.
+        view: the zone as it was read, whole.
+        rules: see there.
+        apex: NS and name servers' addresses; written only where the zone's file was made by
+            `bind.zone_file`, which leaves a mark. Other servers' NS are their operators'.
+    """
+    names: dict[str, list[RecordSet]] = {}
+    follow = _owned(f"{APEX_MARK}.{rules.zone}", view, rules)
+    for record in (*wanted.records.values(), *((apex or {}).values() if follow else ())):
+        names.setdefault(record.name, []).append(record)
+    changes: list[Change] = []
+    conflicts: list[str] = []
+    for name, sets in names.items():
+        if name == rules.zone or _owned(name, view, rules):
+            change = _update(name, sets, wanted, view)
+            if change is not None:
+                changes.append(change)
+        elif name in view.names or owner_name(name) in view.names:
+            conflicts.append(name)
+        else:
+            changes.append(Change("create", name, tuple(sets)))
+    owned = [n for n in _owned_names(view, rules) if n != f"{APEX_MARK}.{rules.zone}"]
+    for name in owned:
+        if name not in names and wanted.complete and (apex or not _is_nameserver(name, rules)):
+            changes.append(Change("delete", name, (), not _explained(name, (), wanted, view)))
+    return _guarded(changes, sorted(conflicts), owned, read_generation(view, rules), rules)
+
+
+def _guarded(
+    changes: list[Change],
+    conflicts: list[str],
+    owned: list[str],
+    generation: int | None,
+    rules: Rules,
+) -> Plan:
+    losing = {_service(c.name) for c in changes if c.unexplained}
+    size = len({_service(name) for name in owned})
+    cap = max(rules.floor, math.ceil(rules.share * size))
+    notes = [f"{name} is held by others and left alone" for name in conflicts]
+    withheld: list[str] = []
+    if losing and not rules.lifted and rules.spent + len(losing) > cap:
+        withheld = sorted(c.name for c in changes if c.unexplained)
+        changes = [c for c in changes if not c.unexplained]
+        notes.append(
+            f"delete guard: records of {len(losing)} services would go without a reason "
+            f"({rules.spent} went lately, {cap} may); they are kept until "
+            "'federation-dns accept-deletes' allows it"
+        )
+        losing = set[str]()
+    return Plan(
+        changes=tuple(sorted(changes, key=lambda c: c.name)),
+        generation=generation,
+        conflicts=tuple(conflicts),
+        withheld=tuple(withheld),
+        spends=len(losing),
+        notes=tuple(notes),
+    )
+
+
+def _is_nameserver(name: str, rules: Rules) -> bool:
+    region = name.removeprefix("ns.").removesuffix(f".{rules.zone}")
+    return name.startswith("ns.") and "." not in region
+
+
+def _service(name: str) -> str:
+    """The service that a name speaks of: its names everywhere and in each region count once."""
+    return ".".join(name.split(".", 2)[:2])
+
+
+def _owned(name: str, view: View, rules: Rules) -> bool:
+    marker = view.records.get((owner_name(name), "TXT"))
+    return marker is not None and marker.values == (owner_text(rules.federation),)
+
+
+def _owned_names(view: View, rules: Rules) -> list[str]:
+    prefix = owner_name("")
+    return [
+        name.removeprefix(prefix)
+        for name, kind in view.records
+        if kind == "TXT"
+        and name.startswith(prefix)
+        and _owned(name.removeprefix(prefix), view, rules)
+    ]
+
+
+def _update(name: str, sets: list[RecordSet], wanted: Zone, view: View) -> Change | None:
+    if any(s.type == "NS" for s in sets):
+        found = view.records.get((name, "NS"))
+        return None if _same(sets[0], found) else Change("update", name, tuple(sets))
+    chosen = sets if wanted.complete else _widened(sets, wanted, view)
+    by_kind = {s.type: s for s in chosen}
+    if all(_same(by_kind.get(kind), view.records.get((name, kind))) for kind in _KINDS):
+        return None
+    values = [v for s in chosen for v in s.values]
+    return Change("update", name, tuple(chosen), not _explained(name, values, wanted, view))
+
+
+def _widened(sets: list[RecordSet], wanted: Zone, view: View) -> list[RecordSet]:
+    """Not every region has been heard: keep beside the wanted values what may be theirs."""
+    by_kind = {s.type: s for s in sets}
+    chosen: list[RecordSet] = []
+    for kind in _KINDS:
+        found = view.records.get((sets[0].name, kind))
+        kept = {v for v in (found.values if found else ()) if v not in wanted.explained}
+        asked = set(by_kind[kind].values) if kind in by_kind else set[str]()
+        if kept | asked:
+            values = tuple(sorted(kept | asked))
+            chosen.append(RecordSet(sets[0].name, kind, sets[0].ttl, values))
+    return chosen
+
+
+def _same(record: RecordSet | None, found: Found | None) -> bool:
+    if record is None or found is None:
+        return record is None and found is None
+    return record.ttl == found.ttl and set(record.values) == set(found.values)
+
+
+def _explained(name: str, values: Iterable[str], wanted: Zone, view: View) -> bool:
+    kept = set(values)
+    there = {v for kind in _KINDS if (f := view.records.get((name, kind))) for v in f.values}
+    return there - kept <= wanted.explained

@@ -1,0 +1,281 @@
+"""Any server that takes dynamic updates (RFC 2136) signed by TSIG (RFC 8945), such as BIND 9.
+
+The zone is read by a signed transfer (RFC 5936). Each update carries as prerequisites the generation
+that the plan was made from and the owner's mark of each name, so that an older plan, or one made
+from a stale reading, is refused by the server itself: the check is in the write (RFC 2136, 2.4.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
+import dns.xfr
+import dns.zone
+
+from federation_dns.plan import (
+    Change,
+    Found,
+    Plan,
+    Rules,
+    View,
+    generation_text,
+    owner_name,
+    owner_text,
+)
+from federation_dns.providers import ProviderError, Remedy
+
+# An update of 100 names with three addresses each stays far below the 64 KiB of a message.
+_NAMES_A_MESSAGE = 100
+_KEY = re.compile(r'key\s+"([^"]+)"\s*{[^}]*secret\s+"([^"]+)"\s*;', re.DOTALL)
+
+_RCODES: dict[int, tuple[Remedy, str]] = {
+    dns.rcode.REFUSED: (
+        "operator",
+        "refuses it: the key is not granted this in its update-policy",
+    ),
+    dns.rcode.NOTAUTH: ("operator", "is no authority for the zone, or does not know the key"),
+    dns.rcode.NOTZONE: ("operator", "says that a name is outside the zone"),
+    dns.rcode.FORMERR: ("operator", "does not understand the message"),
+    dns.rcode.NOTIMP: ("operator", "knows no dynamic updates"),
+    dns.rcode.SERVFAIL: ("retry", "failed inside (its journal or disk?)"),
+    dns.rcode.YXDOMAIN: ("reread", "has a name that was free when it was read"),
+    dns.rcode.NXDOMAIN: ("reread", "lacks a name that was there when it was read"),
+    dns.rcode.YXRRSET: ("reread", "has records that were not there when it was read"),
+    dns.rcode.NXRRSET: ("reread", "holds a newer plan, or another owner's mark"),
+}
+
+
+def read_key(path: Path, name: str) -> bytes | str:
+    """The TSIG secret, in base64, from a key file in BIND's format.
+
+    Raises:
+        ProviderError: there is no such key in it.
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProviderError(f"the TSIG key file {path} cannot be read", "operator") from error
+    for found, secret in _KEY.findall(text):
+        if found.rstrip(".") == name.rstrip("."):
+            return secret
+    raise ProviderError(f"the TSIG key file {path} has no key named {name}", "operator")
+
+
+class Rfc2136:
+    """One zone at one server."""
+
+    def __init__(
+        self,
+        *,
+        server: str,
+        port: int,
+        key_name: str,
+        key_file: Path,
+        rules: Rules,
+        writer: str,
+        timeout: float = 2.0,
+    ):
+        self._server = server
+        self._port = port
+        self._key_name = key_name
+        self._key_file = key_file
+        self._rules = rules
+        self._writer = writer
+        self._timeout = timeout
+        self._origin = dns.name.from_text(rules.zone)
+
+    def serial(self) -> int:
+        """The SOA's serial, asked over TCP."""
+        query = dns.message.make_query(self._origin, "SOA")
+        query.flags &= ~dns.flags.RD
+        response = self._exchange(query)
+        for rrset in response.answer:
+            if rrset.rdtype == dns.rdatatype.SOA:
+                return int(rrset[0].serial)
+        raise self._error("retry", "gives no SOA of the zone")
+
+    def read(self) -> View:
+        """Transfer the whole zone."""
+        zone = dns.zone.Zone(self._origin, relativize=False)
+        query, _ = dns.xfr.make_query(zone, keyring=self._keyring(), keyname=self._key_name)
+        try:
+            dns.query.inbound_xfr(
+                self._server,
+                zone,
+                query,
+                port=self._port,
+                timeout=self._timeout,
+                lifetime=2 * self._timeout,
+            )
+        except dns.xfr.TransferError as error:
+            raise self._refusal(error.rcode, "zone transfer") from error
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise self._translated(error, "zone transfer") from error
+        return self._view(zone)
+
+    def _view(self, zone: dns.zone.Zone) -> View:
+        records: dict[tuple[str, str], Found] = {}
+        serial = -1
+        for name, rdataset in zone.iterate_rdatasets():
+            kind = dns.rdatatype.to_text(rdataset.rdtype)
+            if kind == "SOA":
+                serial = int(rdataset[0].serial)
+            if kind in ("RRSIG", "NSEC", "NSEC3"):
+                continue
+            values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
+            records[_text(name), kind] = Found(int(rdataset.ttl), values)
+        if serial < 0:
+            raise self._error("retry", "gave a zone without SOA")
+        return View.of(serial, records)
+
+    def apply(self, plan: Plan, view: View) -> None:
+        """Send the changes, some names a message; each is checked and done whole by the server."""
+        generation = plan.generation
+        following = (generation or 0) + 1
+        for part in _parts(plan.changes, _NAMES_A_MESSAGE):
+            update = dns.update.UpdateMessage(
+                self._origin, keyring=self._keyring(), keyname=self._key_name
+            )
+            self._step_generation(update, view, generation, following)
+            for change in part:
+                self._add(update, change, view)
+            response = self._exchange(update)
+            if response.rcode() != dns.rcode.NOERROR:
+                raise self._refusal(response.rcode(), "update")
+            generation = following
+
+    def _step_generation(
+        self, update: dns.update.UpdateMessage, view: View, old: int | None, new: int
+    ) -> None:
+        """Value-dependent: the whole RRset must be as it was read, or as this plan left it."""
+        name = _absolute(owner_name(self._rules.zone))
+        ours = generation_text(self._rules.federation, new, self._writer)
+        found = view.records.get((owner_name(self._rules.zone), "TXT"))
+        others = [v for v in (found.values if found else ()) if not self._is_generation(v)]
+        if old == new:  # an earlier part of this plan wrote it
+            for value in (*others, ours):
+                update.present(name, "TXT", _quoted(value))
+            return
+        if found is None:
+            update.absent(name, "TXT")
+        else:
+            for value in found.values:
+                update.present(name, "TXT", _quoted(value))
+            for value in found.values:
+                if self._is_generation(value):
+                    update.delete(name, "TXT", _quoted(value))
+        update.add(name, self._rules.ttl, "TXT", _quoted(ours))
+
+    def _is_generation(self, value: str) -> bool:
+        return value.startswith(f"{owner_text(self._rules.federation)},generation=")
+
+    def _add(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
+        name, owner = _absolute(change.name), _absolute(owner_name(change.name))
+        mark = _quoted(owner_text(self._rules.federation))
+        if change.name == self._rules.zone:
+            self._add_apex(update, change, view)
+            return
+        if change.kind == "create":
+            # Neither the name nor its mark may have come into being since.
+            update.absent(name)
+            update.absent(owner)
+            update.add(owner, self._rules.ttl, "TXT", mark)
+        else:
+            update.present(owner, "TXT", mark)
+            for kind in ("A", "AAAA"):
+                update.delete(name, kind)
+        if change.kind == "delete":
+            update.delete(owner, "TXT", mark)
+        for record in change.sets:
+            for value in record.values:
+                update.add(name, record.ttl, record.type, value)
+
+    def _add_apex(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
+        """NS of the zone go one by one, new ones first: a server never deletes the last (3.4.2.4)."""
+        found = view.records.get((change.name, "NS"))
+        old = set(found.values if found else ())
+        name = _absolute(change.name)
+        for record in change.sets:
+            for value in record.values:
+                update.add(name, record.ttl, "NS", _absolute(value))
+            for value in sorted(old - set(record.values)):
+                update.delete(name, "NS", _absolute(value))
+
+    def _exchange(self, message: dns.message.Message) -> dns.message.Message:
+        try:
+            return dns.query.tcp(message, self._server, timeout=self._timeout, port=self._port)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise self._translated(error, "request") from error
+
+    def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
+        # Read anew each time: a rotated key is used without a restart.
+        name = dns.name.from_text(self._key_name)
+        secret = read_key(self._key_file, self._key_name)
+        try:
+            return {name: dns.tsig.Key(name, secret, dns.tsig.HMAC_SHA256)}
+        except ValueError as error:
+            text = f"the TSIG key in {self._key_file} is not base64"
+            raise ProviderError(text, "operator") from error
+
+    def _translated(self, error: Exception, what: str) -> ProviderError:
+        if isinstance(error, dns.tsig.PeerBadTime):
+            clocks = "says that the clocks differ by more than 300 s: set the clock (RFC 8945)"
+            return self._error("operator", clocks)
+        if isinstance(error, dns.tsig.PeerBadKey | dns.tsig.PeerBadSignature):
+            return self._error("operator", f"does not know the TSIG key {self._key_name} as given")
+        if isinstance(error, dns.tsig.BadTime):
+            return self._error("operator", "signs with a clock more than 300 s off (RFC 8945)")
+        if isinstance(error, dns.tsig.BadSignature | dns.tsig.BadKey | dns.tsig.PeerError):
+            return self._error("operator", f"signs badly for the key {self._key_name}")
+        if isinstance(error, dns.exception.Timeout):
+            return self._error("retry", f"did not answer the {what} within {self._timeout:g} s")
+        if isinstance(error, ConnectionError):
+            return self._error("retry", f"is not reached ({error.strerror or 'connection lost'})")
+        return self._error("retry", f"broke the {what} off ({type(error).__name__})")
+
+    def _refusal(self, rcode: int, what: str) -> ProviderError:
+        remedy, why = _RCODES.get(rcode, ("retry", "answers in an unknown way"))
+        return self._error(remedy, f"{why} ({what}: {dns.rcode.to_text(dns.rcode.Rcode(rcode))})")
+
+    def _error(self, remedy: Remedy, why: str) -> ProviderError:
+        text = f"DNS server {self._server} port {self._port}, zone {self._rules.zone}: it {why}"
+        return ProviderError(text, remedy)
+
+
+def _parts(changes: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
+    for start in range(0, len(changes), size):
+        yield changes[start : start + size]
+
+
+def _absolute(name: str) -> str:
+    return f"{name}."
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _value(kind: str, rdata: object) -> str:
+    """A, AAAA and NS as plain text, TXT joined, all else in presentation form."""
+    strings = getattr(rdata, "strings", None)
+    if kind == "TXT" and isinstance(strings, tuple):
+        return b"".join(s for s in strings if isinstance(s, bytes)).decode("utf-8", "replace")
+    text = str(rdata)
+    return text.rstrip(".").lower() if kind == "NS" else text

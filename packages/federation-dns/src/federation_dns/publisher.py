@@ -1,0 +1,174 @@
+"""Keeps the DNS server at what is wanted: at once when that changes, and by comparing all the time.
+
+The zone as read last is kept, so that a verdict goes out in one message without reading first; the
+prerequisites in it make the server refuse if that reading is no longer true. Every compare interval
+the serial is asked, and the zone read again if it moved, or at least every fifth time: a zone that
+was emptied or altered is put right without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from federation_dns import plan as plans
+from federation_dns.core import Core
+from federation_dns.plan import Plan, Rules, View
+from federation_dns.providers import Provider, ProviderError
+from federation_dns.zone import Key, RecordSet, Zone
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_FULL_EVERY = 5
+_TRIES = 4
+_LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How a pass ended."""
+
+    outcome: Literal["same", "changed", "failed"]
+    view: View | None
+    plan: Plan | None
+    changes: int
+    error: str = ""
+    remedy: str = ""
+
+
+def carry_out(
+    provider: Provider, wanted: Zone, apex: dict[Key, RecordSet], rules: Rules, view: View | None
+) -> Pass:
+    """Read if need be, plan, apply, read again; blocks within the provider's bounds."""
+    done = 0
+    plan: Plan | None = None
+    error = ProviderError("the zone changes faster than it can be written", "retry")
+    for _ in range(_TRIES):
+        try:
+            if view is None:
+                view = provider.read()
+            plan = plans.plan(wanted, view, rules, apex)
+            if not plan.changes:
+                return Pass("changed" if done else "same", view, plan, done)
+            provider.apply(plan, view)
+            done += len(plan.changes)
+            rules = replace(rules, spent=rules.spent + plan.spends)
+            view = provider.read()
+            return Pass("changed", view, plan, done)
+        except ProviderError as found:
+            error, view = found, None
+            if found.remedy != "reread":
+                break
+    return Pass("failed", None, plan, done, str(error), error.remedy)
+
+
+class Publisher:
+    """One provider, one zone."""
+
+    def __init__(
+        self,
+        core: Core,
+        provider: Provider,
+        rules: Rules,
+        *,
+        interval: float,
+        window: float,
+        executor: Executor,
+        clock: Callable[[], float],
+        lifted: Callable[[], bool],
+    ):
+        self._core = core
+        self._provider = provider
+        self._rules = rules
+        self._interval = interval
+        self._window = window
+        self._executor = executor
+        self._clock = clock
+        self._lifted = lifted
+        self._wake = asyncio.Event()
+        self._view: View | None = None
+        self._spent: list[tuple[float, int]] = []
+        self._said: tuple[str, ...] = ()
+        self.changes = 0
+        self.errors = 0
+        self.trouble = "the DNS server has not been read yet"
+        self.plan: Plan | None = None
+        self.well_at: float | None = None
+
+    def wake(self) -> None:
+        """What is wanted has changed."""
+        self._wake.set()
+
+    def notes(self) -> list[str]:
+        """What is not well, in words."""
+        return [*([self.trouble] if self.trouble else []), *(self.plan.notes if self.plan else ())]
+
+    async def run(self) -> None:
+        """Compare and write, until cancelled."""
+        delay = 0.5
+        compared = 0
+        while True:
+            woken = self._wake.is_set()
+            self._wake.clear()
+            if not woken and self._view is not None:
+                compared += 1
+                if compared >= _FULL_EVERY or await self._moved():
+                    self._view, compared = None, 0
+            done = await self._pass()
+            if done.outcome == "failed":
+                delay = min(_LONGEST_BACKOFF, delay * 2)
+                await self._sleep(delay)
+            else:
+                delay = 0.5
+                await self._sleep(self._interval)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _moved(self) -> bool:
+        try:
+            serial = await self._thread(self._provider.serial)
+        except ProviderError:
+            return True  # the pass that follows finds out what is wrong
+        return self._view is None or serial != self._view.serial
+
+    async def _pass(self) -> Pass:
+        now = self._clock()
+        self._spent = [(at, n) for at, n in self._spent if now - at <= self._window]
+        spent, lifted = sum(n for _, n in self._spent), self._lifted()
+        rules = replace(self._rules, spent=spent, lifted=lifted)
+        wanted, apex, view = self._core.wanted, dict(self._core.apex), self._view
+        done = await self._thread(
+            lambda: carry_out(self._provider, wanted, apex, rules, view),
+        )
+        self._view = done.view
+        self.plan = done.plan or self.plan
+        self.changes += done.changes
+        if done.outcome == "failed":
+            self.errors += 1
+            if done.error != self.trouble:
+                log.warning("%s", done.error)
+            self.trouble = done.error
+        else:
+            self.trouble, self.well_at = "", self._clock()
+        if done.changes and done.plan is not None:
+            if done.plan.spends and not lifted:
+                self._spent.append((now, done.plan.spends))
+            log.info("%d names written, generation after %s", done.changes, done.plan.generation)
+        if self.plan is not None and self.plan.notes != self._said:
+            self._said = self.plan.notes
+            for note in self.plan.notes:
+                log.warning("%s", note)
+        return done
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -1,0 +1,193 @@
+"""What an agent answers: the mesh port (HTTPS) and the metrics port (plain HTTP).
+
+On the mesh port `GET /v1/verdict` is for anybody; the rest is for members, known by the fingerprint
+of the certificate they prove to hold. Limits on size and time come before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from federation_dns import keys, wire
+from federation_dns.config import Config, Peers
+from federation_dns.core import Core
+from federation_dns.mesh import Mesh
+
+log = logging.getLogger(__name__)
+
+_HANDSHAKE_SECONDS = 4.0
+_BODY_SECONDS = 2.0
+
+
+class MeshServer:
+    """The mesh port."""
+
+    def __init__(
+        self,
+        config: Config,
+        core: Core,
+        mesh: Mesh,
+        clock: Callable[[], float],
+        notes: Callable[[], list[str]],
+    ):
+        self._config = config
+        self._core = core
+        self._mesh = mesh
+        self._clock = clock
+        self._notes = notes
+        self._by_pin: dict[str, str] = {}
+        self._server: asyncio.Server | None = None
+        app = web.Application(client_max_size=wire.MAX_VOTE)
+        app.router.add_post("/v1/votes", self._votes)
+        app.router.add_get("/v1/state", self._state)
+        app.router.add_get("/v1/verdict", self._verdict)
+        app.router.add_get("/v1/zone", self._zone)
+        app.router.add_get("/v1/peers", self._peers)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
+
+    async def set_peers(self, peers: Peers) -> None:
+        """Trust these members from now on; the port is opened anew with their certificates.
+
+        Connections that are open go on; each request on them is checked against the new list.
+        """
+        self._by_pin = {keys.fingerprint(e.der): e.region for e in peers.entries}
+        context = keys.server_context(
+            self._config.certificate, self._config.key, [e.certificate for e in peers.entries]
+        )
+        if self._runner.server is None:
+            await self._runner.setup()
+        if self._server is not None:
+            self._server.close()
+        self._server = await self._open(context)
+
+    async def _open(self, context: ssl.SSLContext) -> asyncio.Server:
+        factory = self._runner.server
+        if factory is None:
+            raise RuntimeError("the runner has not been set up")
+        return await asyncio.get_running_loop().create_server(
+            factory,
+            self._config.listen.address,
+            self._config.listen.port,
+            ssl=context,
+            backlog=128,
+            reuse_address=True,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=1.0,
+        )
+
+    async def close(self) -> None:
+        """Close the port."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _member(self, request: web.Request) -> str:
+        """Whose certificate the client proved to hold."""
+        transport = request.transport
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        region = None if der is None else self._by_pin.get(keys.fingerprint(der))
+        if region is None:
+            raise web.HTTPForbidden(text="this is for members of the federation only")
+        return region
+
+    async def _votes(self, request: web.Request) -> web.Response:
+        region = self._member(request)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await request.read()
+            heard = self._mesh.take(wire.parse_vote(body), region)
+        except wire.WireError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text="the body did not come in time") from error
+        if not heard.accepted:
+            log.debug("a vote of %s is older than one that counted", region)
+        answer = wire.dump_vote(self._core.vote(self._clock()))
+        self._mesh.sent += len(answer)
+        return web.Response(body=answer, content_type="application/json")
+
+    async def _state(self, request: web.Request) -> web.Response:
+        self._member(request)
+        state = self._core.own_state()
+        if state is None:
+            raise web.HTTPNotFound(text="the own cluster has not been read yet")
+        return _json(wire.dump_state(state))
+
+    async def _verdict(self, _request: web.Request) -> web.Response:
+        return _json(self._core.verdict(self._clock(), self._notes()))
+
+    async def _zone(self, request: web.Request) -> web.Response:
+        self._member(request)
+        wanted = self._core.wanted
+        records = [
+            {"name": r.name, "type": r.type, "ttl": r.ttl, "values": list(r.values)}
+            for _, r in sorted(wanted.records.items())
+        ]
+        return _json(
+            {
+                "zone": self._config.zone,
+                "complete": wanted.complete,
+                "notes": [*wanted.notes, *self._notes()],
+                "records": records,
+            }
+        )
+
+    async def _peers(self, request: web.Request) -> web.Response:
+        self._member(request)
+        own = self._config.region
+        peers = {
+            name: {
+                "role": member.role,
+                "url": self._mesh.links[name].peer.url if name in self._mesh.links else "",
+                "own": name == own,
+                "latency_s": self._mesh.links[name].latency if name in self._mesh.links else None,
+                "trouble": self._mesh.links[name].trouble if name in self._mesh.links else "",
+            }
+            for name, member in sorted(self._core.members.items())
+        }
+        return _json({"region": own, "peers": peers})
+
+
+class MetricsServer:
+    """The metrics port."""
+
+    def __init__(self, registry: CollectorRegistry, health: Callable[[], tuple[bool, str]]):
+        self._registry = registry
+        self._health = health
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def open(self, address: str, port: int) -> None:
+        """Listen."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port, reuse_address=True).start()
+
+    async def close(self) -> None:
+        """Close the port."""
+        await self._runner.cleanup()
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self._registry),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        well, text = self._health()
+        return web.Response(status=200 if well else 503, text=text + "\n")
+
+
+def _json(body: dict[str, Any]) -> web.Response:
+    text = json.dumps(body, separators=(",", ":"))
+    return web.Response(text=text, content_type="application/json")

@@ -1,0 +1,166 @@
+"""Agents and servers for real, all periods divided by five."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import dns.update
+
+from .conftest import ZONE, Federation, eventually
+
+WEB = f"web.shop.svc.{ZONE}"
+
+
+def standing(federation: Federation) -> list[str]:
+    everywhere = sorted(r.address() for r in federation)
+    eventually(
+        lambda: all(r.ask(WEB) == everywhere for r in federation), 15, "all answer with all"
+    )
+    return everywhere
+
+
+def foreign(found: dict[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], object]:
+    return {k: v for k, v in found.items() if k[0].startswith("host")}
+
+
+def test_a_killed_region_leaves_and_returns(federation: Federation) -> None:
+    everywhere = standing(federation)
+    before = {r.name: foreign(r.transfer()) for r in federation}
+    victim = federation["napoli"]
+    victim.kill_agent()
+    rest = [a for a in everywhere if a != victim.address()]
+    took = eventually(
+        lambda: all(r.ask(WEB) == rest for r in federation.others("napoli")), 3, "napoli is out"
+    )
+    assert took < 2.0
+    # Its own name keeps its answer, and its server, alone, changes nothing.
+    assert federation["palermo"].ask(f"web.shop.svc.napoli.{ZONE}") == [victim.address()]
+    assert victim.ask(WEB) == everywhere
+    eventually(
+        lambda: federation["palermo"].verdict()["regions"]["napoli"]["evicted"], 6, "evicted"
+    )
+    told = federation["palermo"].verdict()
+    assert told["quorum"]
+    assert not told["panic"]
+    assert told["regions"]["napoli"]["explain"] == "2 of 3 regions cannot reach napoli (needs 2)"
+    victim.start_agent()
+    eventually(
+        lambda: all(r.ask(WEB) == everywhere for r in federation), 15, "napoli is back everywhere"
+    )
+    assert {r.name: foreign(r.transfer()) for r in federation} == before
+    assert len(before["napoli"]) == 2000
+
+
+def test_a_minority_freezes_and_keeps_answering(federation: Federation) -> None:
+    everywhere = standing(federation)
+    federation["catania"].kill_agent()
+    federation["napoli"].kill_agent()
+    alone = federation["palermo"]
+    eventually(lambda: not alone.verdict()["quorum"], 3, "palermo knows that it is alone")
+    alone.api.publish("late", alone.address(201))
+    serial = alone.ask(ZONE, "SOA")
+    eventually(lambda: alone.verdict()["panic"], 2, "panic")
+    assert alone.ask(WEB) == everywhere
+    assert alone.ask(ZONE, "SOA") == serial
+    assert alone.ask(f"late.shop.svc.{ZONE}") == []
+    # The operator's word lets the survivor act, in its own region.
+    for name in ("catania", "napoli"):
+        done = alone.cli("force-region", name, "lost", "--who", "ada", "--until", "10m")
+        assert done.returncode == 0, done.stderr
+    eventually(lambda: alone.ask(WEB) == [alone.address()], 5, "only the survivor answers")
+    refused = alone.cli("force-region", "palermo", "lost", "--who", "ada", "--until", "10m")
+    assert refused.returncode == 2
+    assert "no region" in refused.stderr
+
+
+def test_an_emptied_zone_is_put_right(federation: Federation) -> None:
+    everywhere = standing(federation)
+    region = federation["catania"]
+    eventually(lambda: (WEB, "A") in region.transfer(), 2, "read")
+    before = region.transfer()
+
+    def empty(update: dns.update.UpdateMessage) -> None:
+        for name, kind in before:
+            if name != ZONE:
+                update.delete(f"{name}.", kind)
+
+    region.update(empty)
+    assert region.ask(WEB) == []
+    took = eventually(lambda: region.ask(WEB) == everywhere, 15, "the zone is whole again")
+    assert took < 3.0
+    region.update(lambda u: u.replace(f"{WEB}.", 15, "A", "203.0.113.66"))
+    eventually(lambda: region.ask(WEB) == everywhere, 3, "an altered answer is put right")
+
+
+def test_what_others_hold_is_left_alone(federation: Federation) -> None:
+    standing(federation)
+    region = federation["catania"]
+    taken = f"taken.shop.svc.{ZONE}"
+    region.update(lambda u: u.add(f"{taken}.", 300, "A", "203.0.113.7"))
+    for each in federation:
+        each.api.publish("taken", each.address(202))
+    others = federation.others("catania")
+    eventually(lambda: all(len(r.ask(taken)) == 3 for r in others), 5, "the others publish it")
+    assert region.ask(taken) == ["203.0.113.7"]
+    assert any("held by others" in note for note in region.verdict()["notes"])
+
+
+def test_endpoints_and_deletions_move_answers(federation: Federation) -> None:
+    everywhere = standing(federation)
+    region = federation["napoli"]
+    region.api.publish("web", region.address(), ready=0)
+    rest = [a for a in everywhere if a != region.address()]
+    eventually(lambda: all(r.ask(WEB) == rest for r in federation), 3, "no endpoints, no answer")
+    region.api.publish("web", region.address(), ready=1)
+    eventually(lambda: all(r.ask(WEB) == everywhere for r in federation), 3, "back at once")
+    for each in federation:
+        each.api.drop("services", ("shop", "web"))
+    eventually(lambda: all(r.ask(WEB) == [] for r in federation), 3, "deleted everywhere")
+    eventually(
+        lambda: not any("web" in name for r in federation for name, _ in r.transfer()), 3, "all of it"
+    )
+
+
+def test_a_dead_api_server_takes_nothing_away(federation: Federation) -> None:
+    everywhere = standing(federation)
+    region = federation["napoli"]
+    region.api.status = 503
+    eventually(
+        lambda: federation["palermo"].verdict()["regions"]["napoli"]["api"] == "lost", 5, "told"
+    )
+    assert all(r.ask(WEB) == everywhere for r in federation)
+    told = federation["palermo"].verdict()["regions"]["napoli"]
+    assert not told["withdrawn"]
+    assert "its API server is not" in told["explain"]
+
+
+def test_a_region_leaves_the_mesh(federation: Federation) -> None:
+    everywhere = standing(federation)
+    survivor = federation["catania"]
+    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 3, 5, "three name servers")
+    federation["napoli"].kill_agent()
+    federation.peers("catania", "palermo")
+    rest = [a for a in everywhere if a != federation["napoli"].address()]
+    eventually(lambda: survivor.ask(WEB) == rest, 6, "its address is gone")
+    eventually(
+        lambda: not any("napoli" in name for name, _ in survivor.transfer()), 6, "its names too"
+    )
+    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 2, 3, "and its name server")
+
+
+def test_metrics_and_health(federation: Federation) -> None:
+    standing(federation)
+    base = f"http://127.0.0.1:{federation['catania'].metrics_port}"
+    with urllib.request.urlopen(f"{base}/healthz", timeout=2) as answer:  # noqa: S310
+        assert answer.read() == b"ok\n"
+    with urllib.request.urlopen(f"{base}/metrics", timeout=2) as answer:  # noqa: S310
+        text = answer.read().decode()
+    assert 'federation_dns_region_verdict{region="napoli",verdict="healthy"} 1.0' in text
+    assert "federation_dns_quorum 1.0" in text
+    shown = federation["catania"].cli("zone", "--format", "json")
+    names = {r["name"] for r in json.loads(shown.stdout)["records"]}
+    assert {WEB, f"web.shop.svc.napoli.{ZONE}"} <= names
+    assert "REGION" in federation["catania"].cli("verdict").stdout
+    assert "palermo" in federation["catania"].cli("peers").stdout
+    assert federation["catania"].cli("check").returncode == 0
