@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 from kubernetes.client import ApiClient
 
@@ -66,7 +67,10 @@ def install(
     config = host.get(KUBEFED_CONFIG, CONFIG_NAME, namespace)
     settings = KubeFedConfig.from_object(config) if config else KubeFedConfig(scope=Scope(scope))
     namespaced = settings.scope is Scope.NAMESPACED
-    host.apply(NAMESPACE, _namespace(namespace, namespaced=namespaced))
+    _create_once(host, NAMESPACE, _namespace(namespace))
+    if namespaced:
+        # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
+        host.apply(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
     if dry_run and host.get(NAMESPACE, namespace) is None:
         return  # nothing more can be checked in a namespace that isn't there
     host.apply(SERVICE_ACCOUNT, _account(namespace))
@@ -239,10 +243,8 @@ def _release_objects(host: Resources, crd: Manifest) -> None:
             )
 
 
-def _namespace(name: str, *, namespaced: bool) -> Manifest:
-    # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
-    metadata: Manifest = {"name": name} | ({"labels": {"name": name}} if namespaced else {})
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+def _namespace(name: str, **metadata: Any) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **metadata}}
 
 
 def _account(namespace: str) -> Manifest:

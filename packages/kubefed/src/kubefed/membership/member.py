@@ -192,7 +192,7 @@ def _open_namespace(member: Resources, namespace: str) -> None:
     while True:
         found = member.get(NAMESPACE, namespace)
         if found is None:
-            member.apply(
+            member.create(
                 NAMESPACE,
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
             )
