@@ -160,10 +160,10 @@ def _devices() -> None:
 
 
 def _variable() -> None:
-    _open_to_all(f"{STAGE}/tmp")
+    _open_to_all(f"{STAGE}/tmp")  # noqa: S108
     for name in ("cache", "lib", "log", "spool"):
         os.mkdir(f"{STAGE}/var/{name}")
-    _open_to_all(f"{STAGE}/var/tmp")
+    _open_to_all(f"{STAGE}/var/tmp")  # noqa: S108
     os.mkdir(f"{STAGE}/run/lock")
     os.symlink("/run", f"{STAGE}/var/run")
     os.symlink("/run/lock", f"{STAGE}/var/lock")

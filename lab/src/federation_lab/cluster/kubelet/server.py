@@ -43,26 +43,20 @@ class LogServer:
 
     def application(self) -> web.Application:
         """Give the routes."""
-        app = web.Application(middlewares=[web.middleware(self._authorize)])
+
+        @web.middleware
+        async def authorize(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            shown = request.get_extra_info("peercert") or {}
+            if (("commonName", self._client),) not in shown.get("subject", ()):
+                raise web.HTTPForbidden(text=f"only {self._client} may ask\n")
+            return await handler(request)
+
+        app = web.Application(middlewares=[authorize])
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         return app
-
-    async def _authorize(
-        self,
-        request: web.Request,
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
-        shown = request.get_extra_info("peercert") or {}
-        names = [
-            value
-            for part in shown.get("subject", ())
-            for key, value in part
-            if key == "commonName"
-        ]
-        if self._client not in names:
-            raise web.HTTPForbidden(text=f"only {self._client} may ask\n")
-        return await handler(request)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")

@@ -2,6 +2,7 @@
 
 A ruleset replaces the one before it in a single transaction, so no packet ever meets half of it.
 Clients keep their address on the way to a pod, except a pod that reaches itself through a service.
+(Only what was redirected is masqueraded: the machine's own connections to itself would break.)
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ table ip {TABLE} {{
   }}
   chain leaving {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr . ip daddr @loops masquerade
+    ct status dnat ip saddr . ip daddr @loops masquerade
     ip saddr {pod_cidr} ip daddr != {pod_cidr} oifname != "lo" masquerade
   }}
   chain answer_no {{
