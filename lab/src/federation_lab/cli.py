@@ -24,13 +24,20 @@ def main() -> None:
     # Imported here: a Juju verb must not pay for the rest, and the other way round.
     from federation_lab.juju import cli as juju_cli
 
-    if argv and (argv[0] in juju_cli.VERBS or argv[0] == "help-juju"):
-        raise SystemExit(juju_cli.main(["help"] if argv[0] == "help-juju" else argv))
+    if argv[:1] == ["help-juju"]:
+        raise SystemExit(juju_cli.main(["help"]))
+    if argv and argv[0] in juju_cli.VERBS and not _is_the_labs(argv):
+        raise SystemExit(juju_cli.main(argv))
     try:
         _application()()
     except LabError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
+
+
+def _is_the_labs(argv: list[str]) -> bool:
+    """Tell the lab's `exec REGION -- COMMAND` from Juju's `exec --unit UNIT -- COMMAND`."""
+    return argv[0] == "exec" and len(argv) > 1 and not argv[1].startswith("-")
 
 
 def _application() -> typer.Typer:

@@ -109,8 +109,7 @@ def waiting(statuses: Sequence[dict[str, Any]]) -> list[str]:
                 agent = unit.get("juju-status", {})
                 if workload.get("current") == "active" and agent.get("current") == "idle":
                     continue
-                message = workload.get("message") or agent.get("message") or ""
-                found.append(
-                    f"{status['model']['name']}: {name} {workload.get('current')} {message}".strip()
-                )
+                says = workload.get("message") or agent.get("message") or ""
+                where = status["model"]["name"]
+                found.append(f"{where}: {name} {workload.get('current')} {says}".strip())
     return found

@@ -166,5 +166,3 @@ def take(federation: access.Federation) -> dict[str, Any]:
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-

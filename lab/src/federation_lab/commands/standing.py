@@ -15,7 +15,7 @@ from rich.console import Console
 from federation_lab import tools, topology
 from federation_lab.commands import calls, look, regions
 from federation_lab.errors import LabError
-from federation_lab.observe import access, probe
+from federation_lab.observe import access, overview, probe
 from federation_lab.paths import paths
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def down() -> None:
 def tour() -> None:
     """Do the main job: federation, application, one region lost and still answering."""
     federation = bring_up(topology.DEFAULT_REGIONS, example=True)
-    Console().print(look.overview.render(look.take(federation)))
+    Console().print(overview.render(look.take(federation)))
     lost = federation.regions[-1].name
     result = look.run_region_loss(lost)
     Console().print(look.timeline_table(result))
@@ -112,7 +112,6 @@ def bring_up(names: tuple[str, ...], *, example: bool) -> access.Federation:
     home = paths().home
     files = topology.Files(root=checkout(), generated=home / "overlays")
     host = names[0]
-    regions.start_controller()
     write_missing_overlays(names, files)
     present = set(calls.models())
     for name in names:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from federation_lab.errors import LabError, UnknownRegionError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class AccessError(Exception):
+class AccessError(LabError):
     """The lab's record of its regions is missing or broken; the text says the mend."""
 
 
@@ -69,13 +71,12 @@ class Federation:
         """Give one region by name.
 
         Raises:
-            AccessError: there is none of that name; the text lists those there are.
+            UnknownRegionError: there is none of that name; the text lists those there are.
         """
         for region in self.regions:
             if region.name == name:
                 return region
-        known = ", ".join(region.name for region in self.regions)
-        raise AccessError(f"no region is called {name}; there are: {known}")
+        raise UnknownRegionError(name, [region.name for region in self.regions])
 
     def kubeconfig(self) -> dict[str, Any]:
         """Give one kubeconfig with a context for each region, the host's being current."""

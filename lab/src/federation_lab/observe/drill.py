@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
+from federation_lab.errors import LabError
 from federation_lab.observe import overview, probe, timeline
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ POLL_PERIOD = 0.5
 REQUEST_SECONDS = 1.5
 
 
-class DrillError(Exception):
+class DrillError(LabError):
     """The drill can't begin; the text says why and what to do."""
 
 

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 from federation_lab.observe import overview
-from federation_lab.observe.access import AccessError, Federation, Region
+from federation_lab.errors import UnknownRegionError
+from federation_lab.observe.access import Federation, Region
 from federation_lab.observe.overview import RegionFacts
 
 CATANIA = Region("catania", True, "https://10.210.1.10:6443", "PEM", "secret", "10.210.1.13")
@@ -54,7 +55,7 @@ def test_no_token_shows_in_a_regions_text():
 
 
 def test_an_unknown_region_is_refused_with_those_there_are():
-    with pytest.raises(AccessError, match="napoli; there are: catania, palermo"):
+    with pytest.raises(UnknownRegionError, match="napoli.*catania, palermo"):
         FEDERATION.region("napoli")
 
 
