@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from federation_lab.errors import LabError
@@ -14,7 +14,7 @@ from federation_lab.errors import LabError
 @contextlib.contextmanager
 def lock(
     path: Path, *, timeout_s: float = 60.0, waiting: Callable[[], None] | None = None
-) -> Iterator[None]:
+) -> Generator[None]:
     """Hold a lock file; the kernel releases it when its holder dies.
 
     Args:

@@ -213,8 +213,7 @@ def _build(
     with subprocess.Popen(
         argv, cwd=module, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
+        for line in process.stderr or ():
             last.append(line.rstrip())
             # With -v each compiled package is one word on a line; downloads are told otherwise.
             count += " " not in line

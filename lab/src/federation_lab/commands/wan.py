@@ -27,6 +27,8 @@ def _say(text: str) -> None:
 def _do(act: Callable[[], None]) -> None:
     """Act; an error is told on standard error and becomes the exit status."""
     try:
+        if os.geteuid() != 0:
+            raise LabError("the lab's regions are namespaces, which only root may enter; use sudo")
         act()
     except LabError as error:
         console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -93,7 +95,7 @@ def execute(
             raise LabError(f"{region} is frozen; `lab thaw {region}` lets it go on")
         terminal = os.environ.get("TERM")
         argv = target.command(command, env={"TERM": terminal} if terminal else None)
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606
 
     _do(act)
 

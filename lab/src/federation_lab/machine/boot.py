@@ -1,7 +1,7 @@
 """From a process on the host to PID 1 of a machine: namespaces, mounts, then `init`.
 
-Runs as a short program of its own (`python boot.py`, the `Spec` as JSON on standard input), so that
-what it loads is gone when init starts. It prints the PID that init has on the host once init
+Runs as a short program of its own (`python boot.py`, the `Spec` as JSON on standard input), so
+that what it loads is gone when init starts. It prints the PID that init has on the host once init
 answers, or fails with the reason on standard error and leaves nothing.
 """
 
@@ -140,7 +140,7 @@ def write_shims(spec: Spec) -> None:
             os.unlink(path)
         with open(path, "w") as file:
             file.write(text)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103
 
 
 def become_init(spec: Spec, report: int) -> None:
@@ -156,7 +156,7 @@ def become_init(spec: Spec, report: int) -> None:
         "from federation_lab.machine import init; init.main(int(sys.argv[1]))"
     )
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
-    os.execve(spec.python, [spec.python, "-I", "-S", "-c", start, str(report)], environment)
+    os.execve(spec.python, [spec.python, "-I", "-S", "-c", start, str(report)], environment)  # noqa: S606
 
 
 def _child(spec: Spec, report: int, error_log: int) -> None:
@@ -177,7 +177,10 @@ def _explain(error: Exception) -> str:
             "run as root, in a container with --privileged"
         )
     if isinstance(error, OSError) and error.errno == errno.EINVAL and "overlay" in str(error):
-        return f"{error}: LAB_HOME's file system cannot hold layers; set LAB_HOME to ext4, xfs or tmpfs"
+        return (
+            f"{error}: LAB_HOME's file system cannot hold layers; "
+            "set LAB_HOME to a directory on ext4, xfs, btrfs or tmpfs"
+        )
     return str(error)
 
 

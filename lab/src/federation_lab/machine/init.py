@@ -11,12 +11,14 @@ import time
 
 from federation_lab.machine import client, tmpfiles
 from federation_lab.machine.boot import STARTED
-from federation_lab.machine.control import Call, Control
+from federation_lab.machine.control import Control
 from federation_lab.machine.journal import Journal
+from federation_lab.machine.lifecycle import SELF
 from federation_lab.machine.loader import Loader
 from federation_lab.machine.loop import Loop
-from federation_lab.machine.manager import SELF, Manager
+from federation_lab.machine.manager import Manager
 from federation_lab.machine.notify import Notify
+from federation_lab.machine.questions import Call
 
 LONGEST_REQUEST = 1 << 20
 SEND_TIMEOUT_S = 2.0

@@ -12,8 +12,10 @@ from federation_lab.machine import journal
 from federation_lab.machine.loader import full_name
 
 FOLLOW_EVERY_S = 0.2
-_IGNORED = {"--no-pager", "-x", "--catalog", "-q", "--quiet", "-b", "--boot", "--no-hostname",
-            "-l", "--full", "-a", "--all", "--system", "--utc", "-xe", "-m", "--merge"}  # fmt: skip
+_IGNORED = {
+    "--no-pager", "-x", "--catalog", "-q", "--quiet", "-b", "--boot", "--no-hostname", "-l",
+    "--full", "-a", "--all", "--system", "--utc", "-xe", "-m", "--merge",
+}  # fmt: skip
 
 
 class Options:

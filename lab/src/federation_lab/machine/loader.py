@@ -138,6 +138,12 @@ class Loader:
                 done += self.enable(other)
         return done
 
+    def link(self, path: str) -> None:
+        """Make a unit file from elsewhere known by a link, unless its name is known already."""
+        if self.find(os.path.basename(path)) is None and os.path.isfile(path):
+            os.makedirs(self.etc, exist_ok=True)
+            os.symlink(path, os.path.join(self.etc, os.path.basename(path)))
+
     def disable(self, name: str) -> list[str]:
         """Remove every link to a unit below /etc; give what was done, in systemd's words."""
         try:
@@ -193,8 +199,8 @@ class Loader:
     def _links(self, unit: Service) -> list[str]:
         links = [os.path.join(self.etc, alias) for alias in unit.lists["Alias"]]
         for key, kind in (("WantedBy", "wants"), ("RequiredBy", "requires")):
-            for target in unit.lists[key]:
-                links.append(os.path.join(self.etc, f"{target}.{kind}", unit.name))
+            folders = (os.path.join(self.etc, f"{target}.{kind}") for target in unit.lists[key])
+            links.extend(os.path.join(folder, unit.name) for folder in folders)
         return links
 
 

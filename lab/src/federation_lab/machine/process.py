@@ -196,7 +196,7 @@ def spawn(
         _become(service, outputs)
         if "MAINPID" not in variables and "LISTEN_PID" in variables:
             variables["LISTEN_PID"] = str(os.getpid())
-        os.execve(program, words, variables)
+        os.execve(program, words, variables)  # noqa: S606
     except Exception as error:  # noqa: BLE001  # the child must not return into the manager
         os.write(outputs[1], f"Failed to execute {program}: {error}\n".encode())
     os._exit(203)

@@ -11,7 +11,7 @@ from federation_lab.machine.options import Options
 from federation_lab.machine.service import Service
 from federation_lab.machine.unit import Unit
 
-_MARKS = {"active": "●", "reloading": "↻", "activating": "●", "failed": "×"}
+_MARKS = {"active": "●", "reloading": "↻", "activating": "●", "failed": "\u00d7"}
 _WHY = {
     "timeout": "because a timeout was exceeded",
     "exit-code": "because the control process exited with error code",
