@@ -25,7 +25,7 @@ from kubefed.controller.client import (
 )
 from kubefed.controller.health import Probe, Track
 from kubefed.controller.informer import FAILURES, Informer, Source
-from kubefed.controller.objects import Json, Key, annotations, labels, mapping, sequence, spec
+from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +193,7 @@ class Clusters:
             if before is None or spec(before) != spec(after):
                 self._connect(member)
                 member.wake.set()
-            elif labels(before) == labels(after) and annotations(before) == annotations(after):
+            elif labels(before) == labels(after) and notes(before) == notes(after):
                 return
         self._metrics.joined.set(len(self.members))
         self._tell(name)
@@ -292,7 +292,7 @@ class Clusters:
         now_usable = self.usable(member.name)
         if member.track.published is not before.published:
             self._turned(member, before)
-        elif usable != now_usable or before.failures and not member.track.failures:
+        elif usable != now_usable or (before.failures and not member.track.failures):
             self._tell(member.name)
         if now_usable and not usable:
             for listener in self.returned:

@@ -19,6 +19,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 # Upstream's default of one worker a type is what made it slow; a higher number is the user's word.
 _LEAST_WORKERS = 16
+_THRESHOLDS = Thresholds()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Config:
     adopt: bool = True
     period: float = 10.0
     timeout: float = 3.0
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = _THRESHOLDS
     available_delay: float = 20.0
     unavailable_delay: float = 60.0
     workers: int = _LEAST_WORKERS

@@ -87,7 +87,9 @@ class Leader:
             await self._release()
 
     async def _until_acquired(self) -> None:
-        while not await self._try():
+        while True:
+            if await self._try():
+                return
             await asyncio.sleep(RETRY)
 
     async def _while_leading(self, lead: Callable[[], Awaitable[None]]) -> None:

@@ -205,7 +205,9 @@ def host_connection(options: Options) -> Connection:
             )
     except (kube_config.ConfigException, OSError, ValueError, TypeError) as error:
         raise MalformedError(f"the kubeconfig can't be used: {error}") from error
-    token = str(wanted.get_api_key_with_prefix("authorization") or "")
+    # What the package itself would send; the name under which it keeps the token has changed.
+    headers = {item["key"]: item["value"] for item in wanted.auth_settings().values()}
+    token = str(headers.get("authorization") or "")
     certificate = None
     if wanted.cert_file and wanted.key_file:
         certificate = (str(wanted.cert_file), str(wanted.key_file))

@@ -21,50 +21,53 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
+        own = self.registry
         self.clusters = Gauge(
-            "kubefedcluster_total", "Clusters by state.", ["state", "cluster"], **own
+            "kubefedcluster_total", "Clusters by state.", ["state", "cluster"], registry=own
         )
-        self.joined = Gauge("joined_cluster_total", "Clusters of the federation.", **own)
+        self.joined = Gauge("joined_cluster_total", "Clusters of the federation.", registry=own)
         self.health_seconds = Histogram(
-            "cluster_health_status_duration_seconds", "Time of a probe of a cluster.", **own
+            "cluster_health_status_duration_seconds", "Time of a probe of a cluster.", registry=own
         )
         self.connection_seconds = Histogram(
-            "cluster_client_connection_duration_seconds", "Time to set up a client.", **own
+            "cluster_client_connection_duration_seconds", "Time to set up a client.", registry=own
         )
         self.dispatch_seconds = Histogram(
             "dispatch_operation_duration_seconds",
             "Time of a write to a member cluster.",
             ["action"],
-            **own,
+            registry=own,
         )
         self.reconcile_seconds = Histogram(
             "controller_runtime_reconcile_time_seconds",
             "Time to handle one object.",
             ["controller"],
-            **own,
+            registry=own,
         )
         self.reconciles = Counter(
             "controller_runtime_reconcile",
             "Objects handled.",
             ["controller", "result"],
-            **own,
+            registry=own,
         )
         self.errors = Counter(
-            "controller_runtime_reconcile_errors", "Objects that failed.", ["controller"], **own
+            "controller_runtime_reconcile_errors",
+            "Objects that failed.",
+            ["controller"],
+            registry=own,
         )
         self.active = Gauge(
-            "controller_runtime_active_workers", "Objects in hand.", ["controller"], **own
+            "controller_runtime_active_workers", "Objects in hand.", ["controller"], registry=own
         )
-        self.depth = Gauge("workqueue_depth", "Objects waiting.", ["name"], **own)
+        self.depth = Gauge("workqueue_depth", "Objects waiting.", ["name"], registry=own)
         self.events_dropped = Counter(
-            "kubefed_events_dropped", "Events left out to spare the API server.", **own
+            "kubefed_events_dropped", "Events left out to spare the API server.", registry=own
         )
-        self.leader = Gauge("kubefed_leader", "1 while this process is the leader.", **own)
+        self.leader = Gauge("kubefed_leader", "1 while this process is the leader.", registry=own)
         self.frozen = Gauge(
             "kubefed_placement_frozen",
             "1 while no replica may move, for want of a verdict.",
-            **own,
+            registry=own,
         )
 
     @contextlib.contextmanager

@@ -44,7 +44,7 @@ def labels(obj: Json) -> dict[str, str]:
     return mapping(metadata(obj).get("labels"))
 
 
-def annotations(obj: Json) -> dict[str, str]:
+def notes(obj: Json) -> dict[str, str]:
     """Give the annotations."""
     return mapping(metadata(obj).get("annotations"))
 

@@ -21,11 +21,11 @@ from kubefed.api.names import (
 from kubefed.controller import overrides, retain, versions
 from kubefed.controller.objects import (
     Json,
-    annotations,
     deleting,
     labels,
     mapping,
     metadata,
+    notes,
     spec,
     uid,
 )
@@ -140,12 +140,12 @@ class Subject:
     @property
     def orphan(self) -> bool:
         """Whether the members' objects are to live on when it is deleted."""
-        return annotations(self.federated).get(ORPHAN_ANNOTATION) == "true"
+        return notes(self.federated).get(ORPHAN_ANNOTATION) == "true"
 
     @property
     def delete_options(self) -> str:
         """DeleteOptions (JSON) for the members' objects, "" for the default."""
-        return annotations(self.federated).get(DELETE_OPTION_ANNOTATION) or ""
+        return notes(self.federated).get(DELETE_OPTION_ANNOTATION) or ""
 
 
 def propagate(

@@ -102,7 +102,7 @@ class WorkQueue(Generic[K]):
                 again = await self._handle(key)
             except asyncio.CancelledError:
                 raise
-            except Exception:  # noqa: BLE001 - a poison object must harm only itself
+            except Exception:
                 log.exception("%s: %s failed", self.name, key)
                 again = -1.0
             finally:

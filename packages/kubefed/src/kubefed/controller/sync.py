@@ -24,7 +24,6 @@ from kubefed.controller.metrics import ERROR, RECHECK, SUCCESS
 from kubefed.controller.objects import (
     Json,
     Key,
-    annotations,
     deleting,
     finalizers,
     generation,
@@ -32,8 +31,8 @@ from kubefed.controller.objects import (
     labels,
     mapping,
     metadata,
+    notes,
     resource_version,
-    spec,
     uid,
 )
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
@@ -153,7 +152,7 @@ class TypeSync:
             recorded = self._context.records.version(federated, self.kind, cluster)
             same_metadata = (
                 labels(before) == labels(after)
-                and annotations(before) == annotations(after)
+                and notes(before) == notes(after)
                 and deleting(before) == deleting(after)
             )
             if same_metadata and recorded == versions.version_of(after):
@@ -259,7 +258,7 @@ class TypeSync:
         return None
 
     async def _still_there(
-        self, key: Key, federated: Json, members: list[Member], claims: set[str]
+        self, key: Key, federated: Json, members: list[Member], claims: frozenset[str]
     ) -> dict[str, PropagationStatus]:
         """Ask the clusters themselves whether the object is gone, as caches may lag."""
         subject = self._subject(federated)
@@ -514,14 +513,14 @@ class TypeSync:
 
 def _significant(obj: Json) -> tuple[object, ...]:
     """Give what of a federated object decides; the rest is our own writing."""
-    notes = annotations(obj)
+    noted = notes(obj)
     return (
         uid(obj),
         generation(obj),
         deleting(obj),
         SYNC_FINALIZER in finalizers(obj),
-        notes.get(ORPHAN_ANNOTATION),
-        notes.get(DELETE_OPTION_ANNOTATION),
+        noted.get(ORPHAN_ANNOTATION),
+        noted.get(DELETE_OPTION_ANNOTATION),
     )
 
 

@@ -15,11 +15,11 @@ from kubefed.controller import gojson
 from kubefed.controller.objects import (
     Json,
     Key,
-    annotations,
     generation,
     labels,
     mapping,
     metadata,
+    notes,
     resource_version,
     sequence,
     spec,
@@ -179,7 +179,7 @@ def _same_metadata(left: Json, right: Json) -> bool:
         (left_meta.get("name") or "") == (right_meta.get("name") or "")
         and (left_meta.get("namespace") or "") == (right_meta.get("namespace") or "")
         and labels(left) == labels(right)
-        and annotations(left) == annotations(right)
+        and notes(left) == notes(right)
     )
 
 
