@@ -116,7 +116,7 @@ def mapping_of(text: str) -> dict[str, str]:
     }
 
 
-def render(value: Any, style: str) -> str:  # noqa: ANN401
+def render(value: Any, style: str) -> str:
     """An answer as ``--format`` asks: json, yaml or smart.
 
     Raises:

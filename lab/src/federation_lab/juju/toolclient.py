@@ -6,9 +6,8 @@ what they mean; files that they name are read here, because only here are they t
 """
 
 # ruff: noqa: T201
-import sys
-
 import _socket  # the plain module: socket.py would double the time this takes
+import sys
 
 
 def frames(parts: list[bytes]) -> bytes:
@@ -49,7 +48,7 @@ def attached(arguments: list[str]) -> list[bytes]:
         if name == "-":
             found += [b"-", sys.stdin.buffer.read()]
         elif name:
-            with open(name, "rb") as file:  # noqa: PTH123
+            with open(name, "rb") as file:
                 found += [name.encode(), file.read()]
     return found
 
@@ -62,7 +61,7 @@ def main() -> int:
     """
     import os
 
-    tool = os.path.basename(sys.argv[0])  # noqa: PTH119
+    tool = os.path.basename(sys.argv[0])
     address = os.environ.get("JUJU_AGENT_SOCKET_ADDRESS", "")
     context = os.environ.get("JUJU_CONTEXT_ID", "")
     if not address or not context:

@@ -1,0 +1,366 @@
+"""The controller: one process that holds the state, runs the agents and answers the command line."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from federation_lab.juju import deployment, hookrun, lookup, names, offers, toolclient, tools
+from federation_lab.juju.agent import UnitAgent
+from federation_lab.juju.errors import JujuError
+from federation_lab.juju.hookcontext import HookContext
+from federation_lab.juju.provider import Machine, Provider, inside
+from federation_lab.juju.state import Machine as MachineState
+from federation_lab.juju.state import Model, Status
+from federation_lab.juju.store import Store
+
+logger = logging.getLogger(__name__)
+
+_FRAME_MOST = 16 * 1024 * 1024
+
+
+class Controller:
+    """State, machines and agents.
+
+    Args:
+        folder: ``LAB_HOME/juju``.
+        provider: What makes machines.
+        clock: Gives the time.
+    """
+
+    def __init__(self, folder: Path, provider: Provider, clock: Callable[[], datetime]) -> None:
+        self.store = Store(folder)
+        self.provider = provider
+        self.now = clock
+        self.state = self.store.load()
+        self.contexts: dict[str, HookContext] = {}
+        self.changed = asyncio.Condition()
+        self._machines: dict[str, Machine] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._agents: dict[tuple[str, str], tuple[UnitAgent, asyncio.Task[None]]] = {}
+        self._sockets: dict[str, tuple[asyncio.AbstractServer, tuple[int, int]]] = {}
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._kick = asyncio.Event()
+
+    # What agents ask for.
+
+    def machine(self, model: Model, identifier: str) -> Machine | None:
+        """A machine that was started, or None if it is not there yet."""
+        held = model.machines.get(identifier)
+        return self._machines.get(held.name) if held else None
+
+    def machine_lock(self, model: Model, identifier: str) -> asyncio.Lock:
+        """The machine's lock: one hook at a time on a machine."""
+        return self._locks.setdefault(f"{model.uuid}/{identifier}", asyncio.Lock())
+
+    def charm_file(self, sha256: str) -> Path:
+        """The controller's own copy of a packed charm."""
+        return self.store.folder / "charms" / f"{sha256}.charm"
+
+    def running_file(self, model: Model, unit: str) -> Path:
+        """Where the process of a unit's running hook is noted."""
+        name = f"{model.name}-{names.unit_tag(unit)}"
+        return self.store.folder / "running" / name
+
+    def log(self, model: Model, source: str, level: str, text: str) -> None:
+        """Writes into a model's log."""
+        self.store.log(model.name, self.now(), source, level, text)
+
+    def touch(self, *, wake: bool = True) -> None:
+        """Says that the state changed: it is saved soon, and agents look again."""
+        self.store.mark()
+        self._kick.set()
+        if wake:
+            for agent, _ in self._agents.values():
+                agent.wake.set()
+
+    async def save(self) -> None:
+        """Returns when the state is on disk."""
+        await self.store.save(self.state)
+        async with self.changed:
+            self.changed.notify_all()
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        for record in (self.store.folder / "running").iterdir():
+            await asyncio.to_thread(hookrun.kill_left_over, record)
+        self._recover()
+        try:
+            while True:
+                self._kick.clear()
+                self._turn()
+                if self.store.dirty:
+                    await self.save()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._kick.wait(), timeout=1)
+                # Several changes in a row are one turn.
+                await asyncio.sleep(0.02)
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = [task for _, task in self._agents.values()] + list(self._jobs.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for server, _ in self._sockets.values():
+            server.close()
+        await self.save()
+
+    def _recover(self) -> None:
+        """Puts right what a controller that died left half done."""
+        for model in self.state.models.values():
+            for task in model.tasks.values():
+                if task.status == "running":
+                    task.status = "failed"
+                    task.message = "the controller was restarted while it ran"
+                    task.completed = self.now()
+            for machine in model.machines.values():
+                if machine.status.current == "provisioning":
+                    machine.status = Status(current="pending", since=self.now())
+        self.store.mark()
+
+    def _turn(self) -> None:
+        for model in list(self.state.models.values()):
+            for gone in deployment.reap(self.state, model):
+                self._destroy(model, gone)
+            offers.drop_saas(self.state, model)
+            for machine in model.machines.values():
+                self._watch(model, machine)
+            self._lead(model)
+            for unit in lookup.units(model):
+                self._ensure_agent(model, unit.name)
+            if model.life == "dying" and not model.applications and not model.machines:
+                self._finish_model(model)
+        for key, (_, task) in list(self._agents.items()):
+            if task.done():
+                del self._agents[key]
+                if not task.cancelled() and task.exception() is not None:
+                    logger.error("agent of %s ended", key[1], exc_info=task.exception())
+
+    def _ensure_agent(self, model: Model, unit: str) -> None:
+        key = (model.uuid, unit)
+        if key not in self._agents:
+            agent = UnitAgent(self, model.uuid, unit)
+            task = asyncio.create_task(agent.run(), name=f"{model.name}:{unit}")
+            self._agents[key] = (agent, task)
+            task.add_done_callback(lambda _: self._kick.set())
+
+    def job(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs one thing in the background, once at a time under its name."""
+        if name not in self._jobs:
+            self._jobs[name] = asyncio.create_task(self._job(name, work), name=name)
+
+    async def _job(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except (OSError, RuntimeError, JujuError, ValueError) as error:
+            logger.error("%s: %s", name, error)  # noqa: TRY400
+            await asyncio.sleep(2)
+        finally:
+            self._jobs.pop(name, None)
+            self._kick.set()
+
+    # Machines.
+
+    def _watch(self, model: Model, machine: MachineState) -> None:
+        held = self._machines.get(machine.name)
+        if held is None:
+            self.job(f"start {machine.name}", lambda: self._start(model, machine))
+            return
+        if held.alive:
+            if machine.agent.current != "started":
+                machine.agent = Status(current="started", since=self.now())
+                machine.lost_since = None
+                self.job(f"boot {machine.name}", lambda: self._booted(machine, held))
+        elif machine.agent.current != "down":
+            machine.agent = Status(
+                current="down",
+                message="agent is not communicating with the server",
+                since=self.now(),
+            )
+            machine.lost_since = self.now()
+            self.touch()
+
+    async def _start(self, model: Model, machine: MachineState) -> None:
+        found = await asyncio.to_thread(self.provider.find, model.name, machine.name)
+        if found is None:
+            machine.status = Status(current="provisioning", since=self.now())
+            try:
+                found = await asyncio.to_thread(self.provider.create, model.name, machine.name)
+            except (OSError, RuntimeError, ValueError) as error:
+                machine.status = Status(
+                    current="provisioning error", message=str(error), since=self.now()
+                )
+                self.touch()
+                raise
+        machine.address = found.address
+        if machine.status.current != "running":
+            machine.status = Status(current="running", message="Running", since=self.now())
+        machine.agent = Status(current="pending", since=self.now())
+        self._machines[machine.name] = found
+        self.touch()
+
+    async def _booted(self, machine: MachineState, held: Machine) -> None:
+        """Tells a boot of the machine from the one before, by a mark that no boot survives."""
+        mark = inside(held, f"{self.provider.run_dir}/lab-juju-boot")
+        if mark.exists():
+            machine.boot = mark.read_text()
+        else:
+            machine.boot = names.new_uuid()
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(machine.boot)
+        self.touch()
+
+    def reboot_soon(self, model: Model, identifier: str) -> None:
+        """Restarts a machine, as ``juju-reboot`` asked."""
+        machine = model.machines[identifier]
+
+        async def work() -> None:
+            async with self.machine_lock(model, identifier):
+                await asyncio.to_thread(self.provider.reboot, model.name, machine.name)
+            found = await asyncio.to_thread(self.provider.find, model.name, machine.name)
+            if found is not None:
+                self._machines[machine.name] = found
+            machine.agent = Status(current="pending", since=self.now())
+            self.touch()
+
+        self.job(f"reboot {machine.name}", work)
+
+    def _destroy(self, model: Model, machine: MachineState) -> None:
+        self._machines.pop(machine.name, None)
+        server = self._sockets.pop(machine.name, None)
+        if server:
+            server[0].close()
+        region, name = model.name, machine.name
+        self.job(f"destroy {name}", lambda: asyncio.to_thread(self.provider.destroy, region, name))
+
+    def _finish_model(self, model: Model) -> None:
+        del self.state.models[model.uuid]
+        if self.state.current == model.name:
+            self.state.current = next((m.name for m in self.state.models.values()), "")
+        self.touch()
+        self.job(
+            f"remove {model.name}",
+            lambda: asyncio.to_thread(self.provider.remove_region, model.name),
+        )
+
+    def _lead(self, model: Model) -> None:
+        """Passes leadership on where the leader has been silent for a lease's time."""
+        for app in model.applications.values():
+            present: set[str] = set()
+            for unit in app.units.values():
+                machine = model.machines.get(unit.machine)
+                lost = machine.lost_since if machine else None
+                if lost is None or self.now() - lost < deployment.LEASE:
+                    present.add(unit.name)
+            if deployment.elect(app, present):
+                self.log(model, "controller", "INFO", f"{app.leader} is leader of {app.name}")
+                self.touch()
+
+    # Hook tools.
+
+    async def tool_server(self, machine: Machine, path: str) -> None:
+        """Sees to it that hook tools of one unit reach the controller at a path of the machine."""
+        target = inside(machine, path)
+        held = self._sockets.get(path + machine.address)
+        with contextlib.suppress(OSError):
+            status = target.stat()
+            if held and held[1] == (status.st_dev, status.st_ino):
+                return
+        if held:
+            held[0].close()
+        await asyncio.to_thread(_make_way, target)
+        # A machine's root is a long path and a socket's address a short one.
+        folder = await asyncio.to_thread(_open_folder, target.parent)
+        try:
+            address = f"/proc/self/fd/{folder}/{target.name}"
+            server = await asyncio.start_unix_server(self._tool, address)
+        finally:
+            await asyncio.to_thread(_close, folder)
+        target.chmod(0o600)
+        status = target.stat()
+        self._sockets[path + machine.address] = (server, (status.st_dev, status.st_ino))
+
+    async def _tool(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            parts = await _frames(reader)
+            answer = self._call(parts)
+            writer.write(
+                toolclient.frames(
+                    [str(answer.code).encode(), answer.out.encode(), answer.err.encode()]
+                )
+            )
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
+            logger.warning("hook tool: %s", error)
+        finally:
+            writer.close()
+
+    def _call(self, parts: list[bytes]) -> tools.Answer:
+        context = self.contexts.get(parts[0].decode())
+        if context is None:
+            return tools.Answer(1, "", "ERROR the hook of this context has ended\n")
+        count = int(parts[1])
+        tool, *arguments = [p.decode("utf-8", "replace") for p in parts[2 : 2 + count]]
+        rest = [p.decode("utf-8", "replace") for p in parts[2 + count :]]
+        files = dict(zip(rest[::2], rest[1::2], strict=True))
+        answer = tools.run(context, tool, arguments, files)
+        if tool == "status-set":
+            self.touch(wake=False)
+        return answer
+
+    async def forget(self, model: Model) -> None:
+        """Drops a model's log."""
+        path = self.store.log_file(model.name)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def keep_charm(self, source: Path, sha256: str) -> None:
+        """Copies a packed charm, so that the next build does not change what is deployed."""
+        target = self.charm_file(sha256)
+        if not target.exists():
+            await asyncio.to_thread(shutil.copyfile, source, target)
+
+
+def _make_way(target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+
+
+def _open_folder(folder: Path) -> int:
+    import os
+
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY)
+
+
+def _close(descriptor: int) -> None:
+    import os
+
+    os.close(descriptor)
+
+
+async def _frames(reader: asyncio.StreamReader) -> list[bytes]:
+    """One message of a hook tool.
+
+    Raises:
+        ValueError: It is longer than any hook tool's.
+    """
+
+    async def number() -> int:
+        return int.from_bytes(await reader.readexactly(4), "big")
+
+    parts: list[bytes] = []
+    left = _FRAME_MOST
+    for _ in range(await number()):
+        size = await number()
+        left -= size
+        if left < 0:
+            raise ValueError("a message too long")
+        parts.append(await reader.readexactly(size))
+    return parts

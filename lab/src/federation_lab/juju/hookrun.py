@@ -1,0 +1,242 @@
+"""Runs a charm's ``dispatch`` in its machine, with Juju's environment and hook tools."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from federation_lab.juju import JUJU_VERSION, lookup, names, toolclient, tools
+from federation_lab.juju.hookcontext import HookContext
+from federation_lab.juju.provider import Machine, inside, system_path
+
+if TYPE_CHECKING:
+    from federation_lab.juju.controller import Controller
+
+_MARK = ".lab-charm"
+_SHEBANG = "#!/usr/bin/python3 -IS\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    code: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+def unpack(packed: Path, folder: Path) -> None:
+    """Unpacks a charm over what is in a folder, keeping permissions and links.
+
+    Files of the charm that was there before and are not in the new one are removed; what the
+    charm itself wrote stays, as with Juju.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = folder.parent / "charm-files"
+    before = set(listing.read_text().splitlines()) if listing.exists() else set[str]()
+    with zipfile.ZipFile(packed) as archive:
+        entries = archive.infolist()
+        for gone in before - {entry.filename for entry in entries}:
+            with contextlib.suppress(OSError):
+                (folder / gone).unlink()
+        for entry in entries:
+            _unpack_entry(archive, entry, folder)
+    listing.write_text("\n".join(e.filename for e in entries))
+
+
+def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / entry.filename
+    if not target.resolve().is_relative_to(folder.resolve()) and not target.is_symlink():
+        raise OSError(f"{entry.filename} leads out of the charm")
+    mode = entry.external_attr >> 16
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    if stat.S_ISLNK(mode):
+        target.symlink_to(archive.read(entry).decode())
+        return
+    with archive.open(entry) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    target.chmod(stat.S_IMODE(mode) or 0o644)
+
+
+def install_tools(folder: Path) -> None:
+    """Puts the hook tools into a folder of a machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = _SHEBANG + Path(toolclient.__file__).read_text(encoding="utf-8")
+    program = folder / "hooktool"
+    if not program.exists() or program.read_text(encoding="utf-8") != text:
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+    for name in tools.TOOLS:
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to("hooktool")
+
+
+class Runner:
+    """Runs hooks of one unit.
+
+    Args:
+        controller: The controller, for machines, sockets and files.
+    """
+
+    def __init__(self, controller: "Controller") -> None:
+        self._controller = controller
+
+    async def run(self, context: HookContext) -> Outcome:
+        """One hook, action or command.
+
+        Args:
+            context: What it may see; it holds what the hook wrote.
+
+        Returns:
+            How it ended.
+        """
+        controller = self._controller
+        machine = controller.machine(context.model, context.unit.machine)
+        if machine is None:
+            return Outcome(1, "", "the machine is not there")
+        data = controller.provider.data_dir
+        agent = f"{data}/agents/{names.unit_tag(context.unit.name)}"
+        await asyncio.to_thread(self._prepare, context, machine, agent)
+        await controller.tool_server(machine, f"{agent}/agent.socket")
+        identifier = f"{context.unit.name}-{context.hook.name}-{secrets.token_hex(8)}"
+        env = environment(context, agent, identifier)
+        env["PATH"] = system_path(f"{data}/tools")
+        argv = [f"{agent}/charm/dispatch"]
+        if context.task is not None and context.task.command:
+            argv = ["/bin/bash", "-c", context.task.command]
+        controller.contexts[identifier] = context
+        try:
+            return await self._process(
+                machine.command(argv, env=env, cwd=f"{agent}/charm"), env, context
+            )
+        finally:
+            controller.contexts.pop(identifier, None)
+
+    def _prepare(self, context: HookContext, machine: Machine, agent: str) -> None:
+        charm = context.app.charm
+        folder = inside(machine, agent)
+        mark = folder / _MARK
+        install_tools(inside(machine, f"{self._controller.provider.data_dir}/tools"))
+        if mark.exists() and mark.read_text() == charm.sha256:
+            return
+        # The charm is replaced by upgrade-charm only, not under a hook that came before it.
+        if mark.exists() and context.hook.kind != "upgrade-charm":
+            return
+        unpack(self._controller.charm_file(charm.sha256), folder / "charm")
+        mark.write_text(charm.sha256)
+
+    async def _process(
+        self, argv: list[str], env: dict[str, str], context: HookContext
+    ) -> Outcome:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            start_new_session=True,
+        )
+        record = self._controller.running_file(context.model, context.unit.name)
+        record.write_text(f"{process.pid} {start_time(process.pid)}")
+        try:
+            out, err = await process.communicate()
+        except asyncio.CancelledError:
+            kill_group(process.pid)
+            raise
+        finally:
+            record.unlink(missing_ok=True)
+        code = process.returncode or 0
+        return Outcome(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def start_time(pid: int) -> str:
+    """When a process started, by the kernel's count: with the PID it names one process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+def kill_group(pid: int) -> None:
+    """Ends a hook with everything that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def kill_left_over(record: Path) -> None:
+    """Ends a hook that a controller before this one had started."""
+    pid, _, started = record.read_text().partition(" ")
+    if pid.isdigit() and started and start_time(int(pid)) == started:
+        kill_group(int(pid))
+    record.unlink(missing_ok=True)
+
+
+def environment(context: HookContext, agent: str, identifier: str) -> dict[str, str]:
+    """The environment of a hook, as Juju's agent sets it; PATH is added by the caller."""
+    hook, model, unit = context.hook, context.model, context.unit
+    action = hook.kind == "action"
+    name = "" if action else hook.name
+    command = context.task is not None and bool(context.task.command)
+    env = {
+        "APT_LISTCHANGES_FRONTEND": "none",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "LANG": "C.UTF-8",
+        "TERM": "tmux-256color",
+        "CHARM_DIR": f"{agent}/charm",
+        "CLOUD_API_VERSION": "",
+        "JUJU_AGENT_SOCKET_ADDRESS": f"{agent}/agent.socket",
+        "JUJU_AGENT_SOCKET_NETWORK": "unix",
+        "JUJU_API_ADDRESSES": "",
+        "JUJU_AVAILABILITY_ZONE": model.name,
+        "JUJU_CHARM_DIR": f"{agent}/charm",
+        "JUJU_CHARM_FTP_PROXY": "",
+        "JUJU_CHARM_HTTP_PROXY": "",
+        "JUJU_CHARM_HTTPS_PROXY": "",
+        "JUJU_CHARM_NO_PROXY": "127.0.0.1,localhost,::1",
+        "JUJU_CONTEXT_ID": identifier,
+        "JUJU_DISPATCH_PATH": f"actions/{hook.action}" if action else f"hooks/{name}",
+        "JUJU_HOOK_NAME": name,
+        "JUJU_MACHINE_ID": unit.machine,
+        "JUJU_METER_INFO": "not set",
+        "JUJU_METER_STATUS": "AMBER",
+        "JUJU_MODEL_NAME": model.name,
+        "JUJU_MODEL_UUID": model.uuid,
+        "JUJU_PRINCIPAL_UNIT": "",
+        "JUJU_SLA": "unsupported",
+        "JUJU_UNIT_NAME": unit.name,
+        "JUJU_VERSION": JUJU_VERSION,
+    }
+    if command:
+        env.pop("JUJU_DISPATCH_PATH")
+    elif action:
+        env |= {"JUJU_ACTION_NAME": hook.action, "JUJU_ACTION_TAG": f"action-{hook.task}"}
+        env["JUJU_ACTION_UUID"] = hook.task
+    if hook.relation:
+        view = lookup.view_of(context.state, hook.relation, model.uuid, context.app.name)
+        env |= {
+            "JUJU_RELATION": hook.endpoint,
+            "JUJU_RELATION_ID": view.id if view else f"{hook.endpoint}:{hook.relation_id}",
+            "JUJU_REMOTE_APP": hook.remote_app,
+            "JUJU_REMOTE_UNIT": hook.remote_unit,
+        }
+        if hook.departing_unit:
+            env["JUJU_DEPARTING_UNIT"] = hook.departing_unit
+    if hook.secret:
+        env["JUJU_SECRET_ID"] = hook.secret
+        env["JUJU_SECRET_LABEL"] = hook.secret_label
+        if hook.kind in {"secret-remove", "secret-expired", "secret-rotate"}:
+            env["JUJU_SECRET_REVISION"] = str(hook.revision)
+    return env
