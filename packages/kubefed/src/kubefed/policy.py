@@ -6,6 +6,8 @@ account and of nobody else. Pure: the objects and the expressions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kubefed.api import GUARDED_NAMESPACES, MANAGED, MANAGED_LABEL, Manifest, TargetKind
 
 POLICY = TargetKind(
@@ -38,14 +40,18 @@ def account_user(service_account: str, namespace: str) -> str:
     return f"system:serviceaccount:{namespace}:{service_account}"
 
 
-def policy(name: str, service_account: str, namespace: str) -> Manifest:
+def policy(
+    name: str, service_account: str, namespace: str, *, namespaced: bool = False
+) -> Manifest:
     """Give the policy for one account.
 
     Args:
         name: the policy's name.
         service_account: the federation's account in this member.
         namespace: the account's namespace, where the account may write nothing.
+        namespaced: scope Namespaced: it writes in its namespace, and RBAC keeps it there.
     """
+    guarded = GUARDED_NAMESPACES if namespaced else {*GUARDED_NAMESPACES, namespace}
     return {
         "apiVersion": POLICY.api_version,
         "kind": POLICY.kind,
@@ -71,7 +77,7 @@ def policy(name: str, service_account: str, namespace: str) -> Manifest:
                     f"{_text(account_user(service_account, namespace))}",
                 }
             ],
-            "variables": _variables(namespace),
+            "variables": _variables(guarded),
             "validations": _validations(),
         },
     }
@@ -87,8 +93,8 @@ def policy_binding(name: str) -> Manifest:
     }
 
 
-def _variables(namespace: str) -> list[Manifest]:
-    guarded = ", ".join(_text(each) for each in sorted({*GUARDED_NAMESPACES, namespace}))
+def _variables(namespaces: Iterable[str]) -> list[Manifest]:
+    guarded = ", ".join(_text(each) for each in sorted(namespaces))
     return [
         _variable("guarded", f"[{guarded}]"),
         _variable("name", "object != null ? object.metadata.name : oldObject.metadata.name"),

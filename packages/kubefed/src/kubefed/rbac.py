@@ -141,11 +141,10 @@ def aggregate_role(name: str, into: str, rules: Sequence[Manifest]) -> Manifest:
 
 
 def member_rules(kinds: Iterable[TargetKind]) -> list[Manifest]:
-    """What the federation's account may do in a member: the federated kinds and nothing else.
+    """What the federation's account may write in a member: the federated kinds, nothing else.
 
-    Read rights besides: namespaces (is the member the host itself?), pods (which replicas can't
-    be scheduled), /healthz and /version. RBAC can't look at labels, so what is written is further
-    limited by `kubefed.policy`; what is read is not.
+    RBAC can't look at labels, so what is written is further limited by `kubefed.policy`; what is
+    read is not.
 
     Args:
         kinds: the kinds that the federation may write.
@@ -159,8 +158,42 @@ def member_rules(kinds: Iterable[TargetKind]) -> list[Manifest]:
         # The API server lets nobody write a ClusterRole with rights that he lacks, unless he
         # holds `escalate`. Which roles and which rules, the admission policy limits.
         rules.append(rule([CLUSTER_ROLE.group], [CLUSTER_ROLE.plural], ["escalate"]))
-    rules.append(rule([""], ["namespaces", "pods"], READ))
-    return [*rules, {"nonResourceURLs": ["/healthz", "/version"], "verbs": ["get"]}]
+    # Which replicas can't be scheduled.
+    return [*rules, rule([""], ["pods"], READ)]
+
+
+def look_rules() -> list[Manifest]:
+    """What the federation's account may look at in a member: which cluster it is, its health."""
+    return [
+        rule([""], ["namespaces"], READ),
+        {"nonResourceURLs": ["/healthz", "/version"], "verbs": ["get"]},
+    ]
+
+
+def member_objects(
+    name: str, account: str, namespace: str, kinds: Iterable[TargetKind], *, namespaced: bool
+) -> list[tuple[TargetKind, Manifest]]:
+    """Give the roles and bindings of the federation's account in a member.
+
+    Args:
+        name: the name of all of them.
+        account: the ServiceAccount.
+        namespace: its namespace.
+        kinds: the kinds that the federation may write.
+        namespaced: scope Namespaced: write in the federation's namespace only.
+    """
+    wanted = [kind for kind in kinds if kind.namespaced or not namespaced]
+    rules = look_rules() if namespaced else [*member_rules(wanted), *look_rules()]
+    objects = [
+        (CLUSTER_ROLE, cluster_role(name, rules)),
+        (CLUSTER_ROLE_BINDING, binding(name, name, account, namespace)),
+    ]
+    if namespaced:
+        objects += [
+            (ROLE, role(name, namespace, member_rules(wanted))),
+            (ROLE_BINDING, binding(name, name, account, namespace, role_kind="Role")),
+        ]
+    return objects
 
 
 def _same(one: TargetKind, other: TargetKind) -> bool:

@@ -20,6 +20,7 @@ from kubefed.api import (
     SECRET,
     SERVICE_ACCOUNT,
     Manifest,
+    Scope,
     TargetKind,
 )
 from kubefed.clients import Resources, from_token, label
@@ -55,6 +56,7 @@ def prepare_member(
     host_cluster: str,
     namespace: str,
     kinds: Iterable[TargetKind],
+    scope: str = Scope.CLUSTER,
     dry_run: bool = False,
 ) -> str:
     """Make the federation's account in a member; safe to repeat, also with other kinds.
@@ -69,6 +71,7 @@ def prepare_member(
         host_cluster: the host cluster's name.
         namespace: the federation's namespace; made if absent.
         kinds: the kinds that the federation may write.
+        scope: "Cluster", or "Namespaced" for rights in the federation's namespace only.
         dry_run: let the API server check what can be checked.
 
     Returns:
@@ -80,10 +83,11 @@ def prepare_member(
     member = Resources(api, dry_run=dry_run)
     account = account_name(cluster, host_cluster)
     wanted = tuple(kinds)
+    namespaced = scope == Scope.NAMESPACED
     policies = policy_name(account)
     _open_namespace(member, namespace)
     try:
-        member.apply(POLICY, policy(policies, account, namespace))
+        member.apply(POLICY, policy(policies, account, namespace, namespaced=namespaced))
     except errors.NotFound as error:
         raise errors.RightsMissing(
             f"{cluster} has no ValidatingAdmissionPolicy, which keeps the federation to its own "
@@ -93,10 +97,12 @@ def prepare_member(
     if dry_run and member.get(NAMESPACE, namespace) is None:
         return account
     member.apply(SERVICE_ACCOUNT, _account(account, namespace, cluster))
-    for kind, manifest in _rights(account, namespace, wanted):
+    for kind, manifest in rbac.member_objects(
+        role_name(account), account, namespace, wanted, namespaced=namespaced
+    ):
         member.apply(kind, manifest)
     if not dry_run:
-        _await_policy(api, account, namespace, wanted)
+        _await_policy(api, account, namespace, wanted, namespaced=namespaced)
     return account
 
 
@@ -123,9 +129,11 @@ def remove_member(
     # Rights first, the limits of the rights last.
     targets: list[tuple[TargetKind, str, str | None]] = [
         (rbac.CLUSTER_ROLE_BINDING, role_name(account), None),
+        (rbac.ROLE_BINDING, role_name(account), namespace),
         (SERVICE_ACCOUNT, account, namespace),
         (SECRET, account, namespace),
         (CLUSTER_ROLE, role_name(account), None),
+        (rbac.ROLE, role_name(account), namespace),
         (POLICY_BINDING, policy_name(account), None),
         (POLICY, policy_name(account), None),
     ]
@@ -176,16 +184,6 @@ def _account(account: str, namespace: str, cluster: str) -> Manifest:
     }
 
 
-def _rights(
-    account: str, namespace: str, kinds: Iterable[TargetKind]
-) -> list[tuple[TargetKind, Manifest]]:
-    name = role_name(account)
-    return [
-        (CLUSTER_ROLE, rbac.cluster_role(name, rbac.member_rules(kinds))),
-        (rbac.CLUSTER_ROLE_BINDING, rbac.binding(name, name, account, namespace)),
-    ]
-
-
 def _open_namespace(member: Resources, namespace: str) -> None:
     """Make the namespace; one that is being deleted (after an unjoin) is waited for."""
     deadline = time.monotonic() + NAMESPACE_SECONDS
@@ -220,7 +218,12 @@ def _gone(member: Resources, namespace: str) -> bool:
 
 
 def _await_policy(
-    api: ApiClient, account: str, namespace: str, kinds: tuple[TargetKind, ...]
+    api: ApiClient,
+    account: str,
+    namespace: str,
+    kinds: tuple[TargetKind, ...],
+    *,
+    namespaced: bool,
 ) -> None:
     """Wait until the API server applies the policy, which it learns of by a watch.
 
@@ -241,7 +244,8 @@ def _await_policy(
     deadline = time.monotonic() + POLICY_SECONDS
     with ApiClient(probe_api.configuration) as client:
         account_resources = Resources(client, dry_run=True)
-        while not _refused(account_resources, kind):
+        where = namespace if namespaced else "default"
+        while not _refused(account_resources, kind, where):
             if time.monotonic() >= deadline:
                 raise errors.RetryLater(
                     f"the admission policy {policy_name(account)} has no effect after "
@@ -250,11 +254,11 @@ def _await_policy(
             time.sleep(_POLL_SECONDS)
 
 
-def _refused(account: Resources, kind: TargetKind) -> bool:
+def _refused(account: Resources, kind: TargetKind, namespace: str) -> bool:
     manifest = {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": {"name": "kubefed-policy-probe", "namespace": "default"},
+        "metadata": {"name": "kubefed-policy-probe", "namespace": namespace},
     }
     try:
         account.create(kind, manifest)
