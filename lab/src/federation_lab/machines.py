@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,11 +23,19 @@ from federation_lab import tools
 from federation_lab.cgroups import Groups
 from federation_lab.errors import LabError, UnknownRegionError
 from federation_lab.locks import lock
-from federation_lab.network import FIRST_MACHINE, LAST_MACHINE, NAME, Network, lowest_free
+from federation_lab.network import Network
 from federation_lab.network import namespaces as network_namespaces
 from federation_lab.paths import LAYERED, Paths, check_home, paths
 from federation_lab.processes import Proc, in_namespaces, is_alive, members, start_time
-from federation_lab.run import write_atomically
+from federation_lab.records import (
+    Record,
+    host_boot,
+    is_running,
+    prepare_disk,
+    read_record,
+    write_record,
+)
+from federation_lab.topology import FIRST_MACHINE, LAST_MACHINE, NAME, lowest_free
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOOT_TIMEOUT_S = 30.0
@@ -36,31 +43,6 @@ STOP_TIMEOUT_S = 15.0
 GONE_TIMEOUT_S = 10.0
 # Into the machine's control group first, so that what is run inside freezes with its region.
 _JOIN = 'echo 0 > "$0/cgroup.procs" && exec "$@"'
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What is known of a machine across processes.
-
-    Attributes:
-        region: its region.
-        name: its name, and its host name.
-        index: its region's number.
-        octet: the last part of its address.
-        pid: the host's PID of its init, 0 for none.
-        started: the kernel's start time of that process, so that a reused PID isn't taken for it.
-        boot: the host's boot, for the same reason.
-        wanted: whether it is to be running.
-    """
-
-    region: str
-    name: str
-    index: int
-    octet: int
-    pid: int = 0
-    started: int = 0
-    boot: str = ""
-    wanted: bool = True
 
 
 class Machine:
@@ -199,8 +181,8 @@ class Machines:
                 taken = (m.record.octet for m in self.list(region))
                 octet = lowest_free(taken, FIRST_MACHINE, LAST_MACHINE, f"machines in {region}")
                 record = Record(region, name, index, octet)
-                self._prepare_disk(record)
-                self._write(record)
+                prepare_disk(self.lab, record, self.network.plan)
+                write_record(self.lab, record)
                 machine = Machine(self.lab, record)
         self.start(machine)
         return machine
@@ -216,22 +198,22 @@ class Machines:
                 return
             record = machine.record
             self.network.ensure_region(record.region)
-            namespace = self.network.attach(record.index, record.octet)
             # Left by a boot that was interrupted before its record was written.
-            self._end(in_namespaces({namespace}))
-            self.network.plug(record.index, record.octet, up=True)
+            self._end(in_namespaces({machine.namespace}))
+            namespace = self.network.attach(record.index, record.octet)
             pid = self._boot(machine, namespace)
-            self._write(
+            write_record(
+                self.lab,
                 dataclasses.replace(
-                    record, pid=pid, started=start_time(pid), boot=_host_boot(), wanted=True
-                )
+                    record, pid=pid, started=start_time(pid), boot=host_boot(), wanted=True
+                ),
             )
 
     def stop(self, machine: Machine) -> None:
         """Shut a machine down: its services are stopped, then it is gone."""
         with lock(machine.directory / "lock"):
             record = machine.record
-            self._write(dataclasses.replace(record, wanted=False))
+            write_record(self.lab, dataclasses.replace(record, wanted=False))
             if is_running(record):
                 os.kill(record.pid, signal.SIGTERM)
                 _wait(lambda: not is_running(record), STOP_TIMEOUT_S)
@@ -245,8 +227,6 @@ class Machines:
     def destroy(self, machine: Machine) -> None:
         """Take a machine and its disk away."""
         self.kill(machine)
-        record = machine.record
-        self.network.detach(record.index, record.octet)
         self.groups.remove(machine.region, machine.name)
         _remove(machine.directory)
         with contextlib.suppress(OSError):
@@ -284,9 +264,10 @@ class Machines:
         machines = self.list(region)
         self.network.ensure_region(region)
         self.groups.freeze(region, frozen=False)
-        for machine in machines:
-            self.start(machine)
         self.network.rejoin(region)
+        for machine in machines:
+            if machine.record.wanted:
+                self.start(machine)
 
     def freeze_region(self, region: str) -> None:
         """Let a region's processes stand still; its kernel still answers pings."""
@@ -318,40 +299,6 @@ class Machines:
     def _regions_on_disk(self) -> Iterator[str]:
         if self.groups.root is not None and self.groups.root.is_dir():
             yield from (path.name for path in self.groups.root.iterdir() if path.is_dir())
-
-    def _write(self, record: Record) -> None:
-        path = self.lab.machines / record.region / record.name / "machine.json"
-        write_atomically(path, json.dumps(dataclasses.asdict(record), indent=2) + "\n")
-
-    def _prepare_disk(self, record: Record) -> None:
-        directory = self.lab.machines / record.region / record.name
-        _remove(directory)
-        disk = directory / "disk"
-        for layer in LAYERED:
-            for part in ("upper", "work"):
-                (disk / layer.strip("/") / part).mkdir(parents=True)
-        (disk / "root").mkdir(mode=0o700)
-        etc = disk / "etc" / "upper"
-        address = self.network.plan.address(record.index, record.octet)
-        for name, text in {
-            "hostname": f"{record.name}\n",
-            "hosts": f"127.0.0.1 localhost\n::1 localhost\n{address} {record.name}\n",
-            # A machine has no resolver but one that runs on it.
-            "resolv.conf": "",
-            "machine-id": f"{uuid.uuid4().hex}\n",
-        }.items():
-            (etc / name).write_text(text)
-        # What is enabled on the host isn't enabled here: the directory starts empty.
-        units = etc / "systemd" / "system"
-        units.mkdir(parents=True)
-        try:
-            os.setxattr(units, "trusted.overlay.opaque", b"y")
-        except OSError as error:
-            raise LabError(
-                f"{self.lab.home} is on a file system without the attributes that layers need "
-                f"({error.strerror}); run as root, and set LAB_HOME to a directory on ext4, xfs, "
-                "btrfs or tmpfs"
-            ) from error
 
     def _boot(self, machine: Machine, namespace: str) -> int:
         source = Path(federation_lab.__file__).resolve().parent
@@ -386,14 +333,15 @@ class Machines:
     def _kill(self, machine: Machine) -> None:
         record = machine.record
         # First the cable: dying processes would say goodbye with resets.
-        self.network.plug(record.index, record.octet, up=False)
+        self.network.unplug(record.index, record.octet)
         if is_running(record):
             targets = members(record.pid)
             os.kill(record.pid, signal.SIGKILL)
             self.groups.kill(machine.region, machine.name)
             self._end(targets)
         self._end(in_namespaces({machine.namespace}))
-        self._write(dataclasses.replace(machine.record, pid=0, started=0))
+        self.network.detach(record.index, record.octet)
+        write_record(self.lab, dataclasses.replace(machine.record, pid=0, started=0))
 
     def _end(self, processes: list[Proc]) -> None:
         """Kill processes and wait until they are gone.
@@ -408,25 +356,6 @@ class Machines:
             raise LabError(f"processes {left} don't die; look at /proc/PID/stack of them")
 
 
-def read_record(path: Path) -> Record:
-    """Read a machine's record.
-
-    Raises:
-        LabError: it cannot be understood.
-    """
-    try:
-        return Record(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise LabError(f"{path} cannot be read ({error}); `lab down` removes it") from error
-
-
-def is_running(record: Record) -> bool:
-    """Say whether a record's init is there, and is that one."""
-    if not record.pid or record.boot != _host_boot():
-        return False
-    return is_alive(Proc(record.pid, record.started))
-
-
 def _signal_all(machine: Machine, number: int) -> None:
     if machine.alive:
         for process in members(machine.pid):
@@ -439,10 +368,6 @@ def _programs() -> str:
     except tools.ToolsMissing:
         # A machine is of use without them, and its next boot shows them.
         return ""
-
-
-def _host_boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:

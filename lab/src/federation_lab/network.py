@@ -1,137 +1,31 @@
 """The WAN: a router in a namespace of its own, with one bridge a region.
 
-All bridges, the machines' outer interfaces and the rules that cut stand in the router's namespace, so
-that removing this one namespace removes them all. A cut is a silent drop there: nobody is told, as
-with a cable that is cut.
+All bridges, the machines' outer interfaces and the rules that cut stand in the router's namespace,
+so that removing this one namespace removes them all. A cut is a silent drop there: nobody is told,
+as with a cable that is cut.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
-from collections.abc import Iterable
 
-from federation_lab.errors import LabError, UnknownRegionError
+from federation_lab.errors import LabError
+from federation_lab.locks import lock
 from federation_lab.paths import Paths, paths
 from federation_lab.run import run, write_atomically
-
-HOST = "host"
-ALL = "all"
-NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-FIRST_MACHINE, LAST_MACHINE = 10, 99
-
-# `dark`: cut from everything, those included that come later. `cuts`: one direction of one link.
-RULES = """
-table inet lab {
-  set cuts { type ifname . ifname; }
-  set dark_from { type ifname; }
-  set dark_to { type ifname; }
-  set dead { type ifname; }
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    iifname @dead drop
-    oifname @dead drop
-    iifname @dark_from drop
-    oifname @dark_to drop
-    iifname . oifname @cuts drop
-  }
-  chain input {
-    type filter hook input priority filter; policy accept;
-    iifname @dead drop
-    iifname @dark_from drop
-  }
-  chain output {
-    type filter hook output priority filter; policy accept;
-    oifname @dead drop
-    oifname @dark_to drop
-  }
-}
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Names and addresses of one lab, all derived from its id."""
-
-    lab_id: int
-
-    @property
-    def prefix(self) -> str:
-        """What all names start with."""
-        return f"lab{self.lab_id}"
-
-    @property
-    def router(self) -> str:
-        """The router's namespace."""
-        return f"{self.prefix}-wan"
-
-    @property
-    def network(self) -> str:
-        """The lab's whole network."""
-        return f"10.{210 + self.lab_id}.0.0/16"
-
-    def address(self, index: int, octet: int) -> str:
-        """Give an address in region `index`; 0 is the link to the host."""
-        return f"10.{210 + self.lab_id}.{index}.{octet}"
-
-    def bridge(self, index: int) -> str:
-        """Give the name of region `index`'s bridge."""
-        return f"{self.prefix}-r{index}"
-
-    def port(self, index: int, octet: int) -> str:
-        """Give the name of a machine's interface on the router's side."""
-        return f"{self.prefix}-r{index}-m{octet}"
-
-    def namespace(self, index: int, octet: int) -> str:
-        """Give the name of a machine's network namespace."""
-        return f"{self.prefix}-r{index}-m{octet}"
-
-    @property
-    def uplink(self) -> str:
-        """The interface between host and router, so called on both sides."""
-        return f"{self.prefix}-host"
-
-    def interface(self, place: str, regions: dict[str, int]) -> str:
-        """Give the router's interface towards a region or the host."""
-        return self.uplink if place == HOST else self.bridge(regions[place])
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """Elements to add to, or to delete from, one set of the router's rules."""
-
-    table_set: str
-    elements: tuple[str, ...]
-
-
-def changes(plan: Plan, regions: dict[str, int], a: str, b: str, *, one_way: bool) -> list[Change]:
-    """Say which elements stand for the cut between two places.
-
-    Raises:
-        UnknownRegionError: a name is neither a region, `host` nor `all`.
-        LabError: the two places are one.
-    """
-    for place in (a, b):
-        if place not in (HOST, ALL) and place not in regions:
-            raise UnknownRegionError(place, [*regions, HOST, ALL])
-    if a == b:
-        raise LabError(f"{a} and {b} are the same place; name two, or `all` for the second")
-    ways = [(a, b)] if one_way else [(a, b), (b, a)]
-    found: list[Change] = []
-    for source, target in ways:
-        if target == ALL:
-            found.append(Change("dark_from", (_quoted(plan.interface(source, regions)),)))
-        elif source == ALL:
-            found.append(Change("dark_to", (_quoted(plan.interface(target, regions)),)))
-        else:
-            pair = [plan.interface(place, regions) for place in (source, target)]
-            found.append(Change("cuts", (" . ".join(map(_quoted, pair)),)))
-    return found
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+from federation_lab.topology import (
+    ALL,
+    HOST,
+    NAME,
+    RULES,
+    Change,
+    Plan,
+    changes,
+    lowest_free,
+    parse_sets,
+    quoted,
+    touches,
+)
 
 
 class Network:
@@ -140,6 +34,7 @@ class Network:
     def __init__(self, lab: Paths) -> None:
         self.plan = Plan(lab.lab_id)
         self._record = lab.home / "network.json"
+        self._lock = lab.home / "network.lock"
 
     @property
     def regions(self) -> dict[str, int]:
@@ -161,6 +56,10 @@ class Network:
 
     def ensure(self) -> None:
         """Make the router and the host's link to it; does nothing where they stand."""
+        with lock(self._lock):
+            self._ensure()
+
+    def _ensure(self) -> None:
         plan = self.plan
         if self.exists and run(["ip", "link", "show", plan.uplink], check=False).returncode == 0:
             return
@@ -199,57 +98,60 @@ class Network:
                 f"{region!r} cannot be a region's name: small letters, digits and hyphens, a "
                 "letter first, at most 40 of them, and neither `host` nor `all`"
             )
-        self.ensure()
-        regions = self.regions
-        if region not in regions:
-            regions[region] = lowest_free(regions.values(), 1, 254, "regions")
-            self._write(regions)
-        index, bridge = regions[region], self.plan.bridge(regions[region])
-        if bridge not in self._links():
-            # Spanning tree off and no delay: the port forwards at once.
-            _batch(
-                self.plan.router,
-                [
-                    f"link add {bridge} type bridge forward_delay 0",
-                    f"address add {self.plan.address(index, 1)}/24 dev {bridge}",
-                    f"link set {bridge} up",
-                ],
-            )
+        with lock(self._lock):
+            self._ensure()
+            regions = self.regions
+            if region not in regions:
+                regions[region] = lowest_free(regions.values(), 1, 254, "regions")
+                self._write(regions)
+            index = regions[region]
+            if self.plan.bridge(index) not in self._links():
+                self._make_bridge(index)
         return index
+
+    def _make_bridge(self, index: int) -> None:
+        bridge = self.plan.bridge(index)
+        # No delay: the ports forward at once.
+        _batch(
+            self.plan.router,
+            [
+                f"link add {bridge} type bridge forward_delay 0",
+                f"address add {self.plan.address(index, 1)}/24 dev {bridge}",
+                f"link set {bridge} up",
+            ],
+        )
 
     def remove_region(self, region: str) -> None:
         """Take a region's bridge away and free its number; the machines are gone before."""
-        regions = self.regions
-        index = regions.pop(region, None)
-        if index is None:
-            return
-        if self.exists:
-            bridge = self.plan.bridge(index)
-            self._forget(bridge)
-            run(["ip", "-n", self.plan.router, "link", "delete", bridge], check=False)
-        self._write(regions)
+        with lock(self._lock):
+            regions = self.regions
+            index = regions.pop(region, None)
+            if index is None:
+                return
+            if self.exists:
+                bridge = self.plan.bridge(index)
+                self._forget(bridge)
+                run(["ip", "-n", self.plan.router, "link", "delete", bridge], check=False)
+            self._write(regions)
 
     def attach(self, index: int, octet: int) -> str:
-        """Give a machine its network namespace, with eth0 in the region; does nothing twice."""
+        """Give a machine a new network namespace, with eth0 in the region; give its name."""
         plan, name, port = (
             self.plan,
             self.plan.namespace(index, octet),
             self.plan.port(index, octet),
         )
-        if name in namespaces(plan.prefix):
-            if port in self._links():
-                return name
-            run(["ip", "netns", "delete", name])
+        self.detach(index, octet)
         run(["ip", "netns", "add", name])
-        quiet = "net.ipv6.conf.default.disable_ipv6=1"
-        # arp_notify: an address that moves between machines is learnt at once by its neighbours.
-        notify = "net.ipv4.conf.default.arp_notify=1"
-        low_ports = "net.ipv4.ip_forward=1"
-        run(["ip", "netns", "exec", name, "sysctl", "-qw", quiet, notify, low_ports])
-        run(
-            ["ip", "-n", name, "link", "add", "eth0", "type", "veth"]
-            + ["peer", "name", port, "netns", plan.router]
-        )
+        settings = [
+            "net.ipv6.conf.default.disable_ipv6=1",
+            # An address that comes up is told to the neighbours at once.
+            "net.ipv4.conf.default.arp_notify=1",
+            "net.ipv4.ip_forward=1",
+        ]
+        run(["ip", "netns", "exec", name, "sysctl", "-qw", *settings])
+        peer = ["peer", "name", port, "netns", plan.router]
+        run(["ip", "-n", name, "link", "add", "eth0", "type", "veth", *peer])
         bridge = plan.bridge(index)
         _batch(plan.router, [f"link set {port} master {bridge}", f"link set {port} up"])
         _batch(
@@ -263,18 +165,15 @@ class Network:
         )
         return name
 
-    def plug(self, index: int, octet: int, *, up: bool) -> None:
-        """Plug a machine's cable in, or pull it out."""
+    def unplug(self, index: int, octet: int) -> None:
+        """Pull a machine's cable out: from now on it is silent."""
         port = self.plan.port(index, octet)
-        run(["ip", "-n", self.plan.router, "link", "set", port, "up" if up else "down"], check=up)
+        run(["ip", "-n", self.plan.router, "link", "delete", port], check=False)
 
     def detach(self, index: int, octet: int) -> None:
-        """Take a machine's network namespace away, and its cable with it."""
+        """Take a machine's cable and its network namespace away."""
+        self.unplug(index, octet)
         run(["ip", "netns", "delete", self.plan.namespace(index, octet)], check=False)
-        run(
-            ["ip", "-n", self.plan.router, "link", "delete", self.plan.port(index, octet)],
-            check=False,
-        )
 
     def cut(self, a: str, b: str, *, one_way: bool = False) -> None:
         """Drop, silently, what goes from `a` to `b`, and from `b` to `a` unless `one_way`."""
@@ -295,7 +194,7 @@ class Network:
             if gone:
                 self._nft("delete", Change(change.table_set, tuple(gone)))
         if ALL in (a, b):
-            place = _quoted(self.plan.interface(b if a == ALL else a, self.regions))
+            place = quoted(self.plan.interface(b if a == ALL else a, self.regions))
             self._nft(
                 "delete",
                 Change(
@@ -303,7 +202,7 @@ class Network:
                     tuple(
                         pair
                         for pair in standing["cuts"]
-                        if _touches(pair, place, outgoing=a != ALL, both=not one_way)
+                        if touches(pair, place, outgoing=a != ALL, both=not one_way)
                     ),
                 ),
             )
@@ -311,11 +210,11 @@ class Network:
     def isolate(self, region: str) -> None:
         """Let a region fall silent, the router's own answers in its name included."""
         self._require()
-        self._nft("add", Change("dead", (_quoted(self.plan.bridge(self.regions[region])),)))
+        self._nft("add", Change("dead", (quoted(self.plan.bridge(self.regions[region])),)))
 
     def rejoin(self, region: str) -> None:
         """Undo `isolate`; cuts stay as they are."""
-        bridge = _quoted(self.plan.bridge(self.regions[region]))
+        bridge = quoted(self.plan.bridge(self.regions[region]))
         if self.exists and bridge in self._standing()["dead"]:
             self._nft("delete", Change("dead", (bridge,)))
 
@@ -323,8 +222,8 @@ class Network:
         """List the cuts that stand, as (from, to)."""
         if not self.exists:
             return []
-        names = {_quoted(self.plan.bridge(index)): name for name, index in self.regions.items()}
-        names[_quoted(self.plan.uplink)] = HOST
+        names = {quoted(self.plan.bridge(index)): name for name, index in self.regions.items()}
+        names[quoted(self.plan.uplink)] = HOST
         standing = self._standing()
         found = [(names.get(e, e), ALL) for e in standing["dark_from"]]
         found += [(ALL, names.get(e, e)) for e in standing["dark_to"]]
@@ -335,10 +234,11 @@ class Network:
 
     def remove(self) -> None:
         """Take everything away, from whatever state it is in."""
-        for name in namespaces(self.plan.prefix):
-            run(["ip", "netns", "delete", name], check=False)
-        self._drop_router()
-        self._record.unlink(missing_ok=True)
+        with lock(self._lock):
+            for name in namespaces(self.plan.prefix):
+                run(["ip", "netns", "delete", name], check=False)
+            self._drop_router()
+            self._record.unlink(missing_ok=True)
 
     def _drop_router(self) -> None:
         run(["ip", "link", "delete", self.plan.uplink], check=False)
@@ -359,7 +259,7 @@ class Network:
 
     def _forget(self, interface: str) -> None:
         for table_set, elements in self._standing().items():
-            gone = tuple(e for e in elements if _quoted(interface) in e.split(" . "))
+            gone = tuple(e for e in elements if quoted(interface) in e.split(" . "))
             self._nft("delete", Change(table_set, gone))
 
     def _nft(self, verb: str, change: Change) -> None:
@@ -372,37 +272,6 @@ class Network:
 
     def _write(self, regions: dict[str, int]) -> None:
         write_atomically(self._record, json.dumps({"regions": regions}, indent=2) + "\n")
-
-
-def parse_sets(text: str) -> dict[str, list[str]]:
-    """Read the elements of the router's sets from nft's JSON, written as nft takes them."""
-    found: dict[str, list[str]] = {}
-    for item in json.loads(text)["nftables"]:
-        if "set" in item:
-            elements = item["set"].get("elem", [])
-            found[item["set"]["name"]] = [
-                " . ".join(map(_quoted, e["concat"])) if isinstance(e, dict) else _quoted(e)
-                for e in elements
-            ]
-    return found
-
-
-def _touches(pair: str, place: str, *, outgoing: bool, both: bool) -> bool:
-    source, target = pair.split(" . ")
-    return place in (source, target) if both else place == (source if outgoing else target)
-
-
-def lowest_free(taken: Iterable[int], first: int, last: int, what: str) -> int:
-    """Give the lowest number that isn't taken.
-
-    Raises:
-        LabError: all are.
-    """
-    used = set(taken)
-    for number in range(first, last + 1):
-        if number not in used:
-            return number
-    raise LabError(f"the lab has room for {last - first + 1} {what}, and all are taken")
 
 
 def namespaces(prefix: str) -> list[str]:
