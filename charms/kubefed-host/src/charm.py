@@ -16,7 +16,12 @@ from federation_interfaces import (
 )
 from federation_interfaces.cluster import Access, read_access
 from federation_interfaces.databag import describe
-from federation_interfaces.fields import check_https_url, check_region, parse_duration
+from federation_interfaces.fields import (
+    check_https_url,
+    check_region,
+    check_token_lifetime,
+    parse_duration,
+)
 from federation_members import MemberError, MemberRecord, ReplicasAppData
 from kubefed_host import Host, HostError, Settings
 from ops.interface_kube_control import KubeControlRequirer
@@ -43,6 +48,7 @@ class KubefedHostCharm(ops.CharmBase):
         # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
         self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
         self.host = Host(self.charm_dir)
+        self.problem = ""
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
@@ -124,6 +130,7 @@ class KubefedHostCharm(ops.CharmBase):
             self._run_controller(access, settings, name)
         except HostError as error:
             logger.warning("%s", error)
+            self.problem = str(error)
             return
         if self.unit.is_leader():
             self._publish(settings, name)
@@ -215,13 +222,20 @@ class KubefedHostCharm(ops.CharmBase):
             if record.relation in names and names[record.relation] in (None, record.region):
                 continue
             try:
-                self._leave(access, settings, record.region, force=True)
+                _ = self._leave(access, settings, record.region, force=True)
                 del records[record.region]
             except MemberError as error:
                 text = f"leaving: {error}"
                 records[record.region] = record.model_copy(update={"error": text})
 
-    def _leave(self, access: Access, settings: Settings, region: str, *, force: bool) -> None:
+    def _leave(
+        self,
+        access: Access,
+        settings: Settings,
+        region: str,
+        *,
+        force: bool,
+    ) -> list[str]:
         left = federation_members.leave(
             access.address,
             self.host.charm_token(),
@@ -231,6 +245,7 @@ class KubefedHostCharm(ops.CharmBase):
         )
         if left:
             logger.warning("%s: left behind: %s", region, ", ".join(left))
+        return left
 
     def _join_related(
         self,
@@ -373,7 +388,8 @@ class KubefedHostCharm(ops.CharmBase):
             if cluster not in records:
                 joined = ", ".join(sorted(records)) or "none"
                 raise NotReadyError(f"no such cluster; known: {joined}")
-            self._leave(access, settings, cluster, force=bool(event.params["force"]))
+            left = self._leave(access, settings, cluster, force=bool(event.params["force"]))
+            results["left-behind"] = ", ".join(left) or "nothing"
             # Saved before the workloads are touched: the cluster is out, whatever comes next.
             update = {"state": "left", "error": "", "ready": None, "digest": ""}
             records[cluster] = records[cluster].model_copy(update=update)
@@ -401,7 +417,7 @@ class KubefedHostCharm(ops.CharmBase):
         try:
             server = str(event.params["server"])
             server = check_https_url(server) if server else ""
-            lifetime = parse_duration(str(event.params["lifetime"]))
+            lifetime = check_token_lifetime(parse_duration(str(event.params["lifetime"])))
             settings, access = self._ready_for_action()
             name = self.host_cluster(settings)
             text, minted = kubefed_host.user_kubeconfig(access, settings, name, server, lifetime)
@@ -437,6 +453,8 @@ class KubefedHostCharm(ops.CharmBase):
         if self.access() is None:
             event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
             return
+        if self.problem:
+            event.add_status(ops.WaitingStatus(f"the federation's API: {self.problem}"))
         if self.shared().installed is None:
             event.add_status(ops.WaitingStatus("the federation's API is not installed yet"))
             return

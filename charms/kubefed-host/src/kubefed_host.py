@@ -256,7 +256,7 @@ def install_api(access: Access, settings: Settings) -> None:
     try:
         install.install(api, namespace=settings.namespace, scope="Cluster")
     except KubefedError as error:
-        raise HostError(f"installing the API: {error}") from error
+        raise HostError(str(error)) from error
     finally:
         api.close()
 

@@ -1,0 +1,75 @@
+"""For tests of charms: what a control plane publishes, and certificates. Imports no ops."""
+
+import json
+
+CERTIFICATES = (
+    """\
+-----BEGIN CERTIFICATE-----
+MIIBejCCAR+gAwIBAgIULcFTYj095nc4fssmeRnfh2fi29gwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGdGVzdCAxMCAXDTI2MTEyMzAwMjUxN1oYDzIxMjYxMDMwMDAy
+NTE3WjARMQ8wDQYDVQQDDAZ0ZXN0IDEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AARBrR85L93U0783srmLAeZOLDrmo6KEq4LoeQ5Nbn/pf/LWAmoT+sAEhEApfA0y
+YkDdNB7oawmJTAh5D7zxOb3no1MwUTAdBgNVHQ4EFgQUeDiHB/4v9queRDjOWee/
+lqcj1UswHwYDVR0jBBgwFoAUeDiHB/4v9queRDjOWee/lqcj1UswDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAjI+NWC2kW8IsHXGY0Ko1g2wKhVCs
+WQClBNvgUv70SZYCIQDoc8rzM0JkLmeNWN+EJzmlWfB+xO6jPtUFRuKdxLXBYg==
+-----END CERTIFICATE-----
+""",
+    """\
+-----BEGIN CERTIFICATE-----
+MIIBeTCCAR+gAwIBAgIUazpC82sDlfEaUjeu/bHk9ipZ4kIwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGdGVzdCAyMCAXDTI2MTEyMzAwMjUxN1oYDzIxMjYxMDMwMDAy
+NTE3WjARMQ8wDQYDVQQDDAZ0ZXN0IDIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQ65+S3Vqe5KfR9ZGNaqgYmvfzf0xx3C/x5mx906fbxWg2qVzLxRE12XZY5PsIT
+AbguYeSc49ao5YoRCGS+jJNuo1MwUTAdBgNVHQ4EFgQUucO/Y/CJHkLoJDnvpn85
+Mse4osYwHwYDVR0jBBgwFoAUucO/Y/CJHkLoJDnvpn85Mse4osYwDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiA7HT1RyOA+7GbB0/t3ooej1IDiunHw
+urpiCCnyU8egvgIhALAoZI1r0Fgy7U/kzcvb/ao2MaqnfUm1+ysuE7XgXhKx
+-----END CERTIFICATE-----
+""",
+    """\
+-----BEGIN CERTIFICATE-----
+MIIBeTCCAR+gAwIBAgIUCsCH6mcrTVd7nbOVdYwhhZNpDGUwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGdGVzdCAzMCAXDTI2MTEyMzAwMjUxN1oYDzIxMjYxMDMwMDAy
+NTE3WjARMQ8wDQYDVQQDDAZ0ZXN0IDMwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATC7Gr7pbprLwmcN9BRHytaSpuK2DeFinDLLdP14GGd8Gka7sF/S6oQfUTNiGbr
+C10sWzD8lf+Xef6kdlX6e6AEo1MwUTAdBgNVHQ4EFgQUjpOvUQqkkVtvG6u+3r4g
+M5x3IpowHwYDVR0jBBgwFoAUjpOvUQqkkVtvG6u+3r4gM5x3IpowDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiEAk5h5tFjd4mm4kpVRm+2YX61aiQgq
+9skxRqSGgSGK648CIHRLei7OVEGsa1IE2G0gtO59Hg+o1OVa91ioq4/MNLqO
+-----END CERTIFICATE-----
+""",
+)
+"""Self-signed certificates that end in a hundred years; nobody has their keys."""
+
+CA = CERTIFICATES[0]
+
+
+def kube_control_unit_data(
+    user: str,
+    *,
+    server: str = "https://10.210.1.10:6443",
+    token: str = "admin-token",  # noqa: S107 - of no cluster
+    ca_secret_id: str = "",
+) -> dict[str, str]:
+    """Return the unit databag of a control plane that has made a token for `user`."""
+    credentials = {
+        "client_token": token,
+        "kubelet_token": "",
+        "proxy_token": "",
+        "scope": user,
+    }
+    data = {
+        "api-endpoints": json.dumps([server]),
+        "cluster-tag": "kubernetes-test",
+        "creds": json.dumps({user: credentials}),
+        "default-cni": json.dumps(""),
+        "domain": "cluster.local",
+        "enable-kube-dns": "True",
+        "has-xcp": "false",
+        "port": "53",
+        "registry-location": "registry.invalid",
+    }
+    if ca_secret_id:
+        data["ca-certificate-secret-id"] = ca_secret_id
+    return data
