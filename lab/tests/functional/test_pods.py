@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from federation_lab.cluster import loopback
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
 

@@ -12,16 +12,16 @@ import dataclasses
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from federation_lab.cluster.names import KUBELET_CLIENT
 from federation_lab.cluster.pki import CertificateAuthority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ADMIN = "admin"
-# The name by which the API server comes to the kubelet for logs.
-KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 # user -> group of the accounts that the API server knows from its token file.
 ACCOUNTS = {
     ADMIN: "system:masters",
@@ -44,6 +44,7 @@ class ControlPlane:
         etcd_port: etcd's client port, on loopback; its peer port is the next one.
         extra_hosts: further names and addresses in the API server's certificate.
         fsync: False only for tests that throw the data away.
+        extra_args: further options of a program, such as ``{"kube-apiserver": ("--v=2",)}``.
     """
 
     name: str
@@ -56,6 +57,9 @@ class ControlPlane:
     pod_cidr: str = "10.1.0.0/16"
     extra_hosts: tuple[str, ...] = ()
     fsync: bool = True
+    extra_args: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
 
     @property
     def endpoint(self) -> str:
@@ -121,12 +125,13 @@ class ControlPlane:
 
     def commands(self) -> dict[str, list[str]]:
         """Give the command of each program, in the order in which they start."""
-        return {
+        programs = {
             "etcd": self._etcd(),
             "kube-apiserver": self._api_server(),
             "kube-controller-manager": self._controller_manager(),
             "kube-scheduler": self._scheduler(),
         }
+        return {name: [*words, *self.extra_args.get(name, ())] for name, words in programs.items()}
 
     def _etcd(self) -> list[str]:
         pki = self.directory / "pki"

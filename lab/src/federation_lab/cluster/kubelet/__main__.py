@@ -13,7 +13,6 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from federation_lab.cluster.control_plane import KUBELET_CLIENT
 from federation_lab.cluster.kube import UNREACHABLE, ApiError, Connection, KubeApi
 from federation_lab.cluster.kubelet.agent import Events, ImagesFile, Kubelet
 from federation_lab.cluster.kubelet.environment import service_names
@@ -23,6 +22,7 @@ from federation_lab.cluster.kubelet.pod import Node
 from federation_lab.cluster.kubelet.processes import CommandError
 from federation_lab.cluster.kubelet.sandbox import AddressPool, prepare_machine
 from federation_lab.cluster.kubelet.server import LogServer, tls
+from federation_lab.cluster.names import KUBELET_CLIENT
 from federation_lab.cluster.proxy.addresses import Range
 from federation_lab.cluster.proxy.proxy import Proxy, ProxySettings
 

@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""The lab's stand-in for Charmed Kubernetes' control plane."""
+
+import json
+import logging
+
+import control_plane
+import ops
+from control_plane import Settings, Workload, WorkloadError, options
+from federation_lab.cluster.kubelet.images import ImagesError
+from ops.interface_kube_control import KubeControlProvides
+
+KUBE_CONTROL = "kube-control"
+# The API server's first start makes its certificates and its database.
+INSTALL_SECONDS = 60.0
+HOOK_SECONDS = 1.5
+RESTART_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigError(Exception):
+    """An option that only the operator can mend."""
+
+
+class KubernetesControlPlaneCharm(ops.CharmBase):
+    """Runs one region's Kubernetes on this machine and tells the model's charms the way in."""
+
+    def __init__(self, framework: ops.Framework):
+        super().__init__(framework)
+        self.kube_control = KubeControlProvides(self, KUBE_CONTROL, schemas="0,1")
+        self.workload = Workload()
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.install, self._on_install)
+        for event in (
+            self.on.start,
+            self.on.upgrade_charm,
+            self.on.config_changed,
+            self.on.leader_elected,
+            self.on.update_status,
+            *(self.on[KUBE_CONTROL].relation_created, self.on[KUBE_CONTROL].relation_joined),
+            *(self.on[KUBE_CONTROL].relation_changed, self.on[KUBE_CONTROL].relation_departed),
+        ):
+            framework.observe(event, self._on_change)
+        framework.observe(self.on.remove, self._on_remove)
+        framework.observe(self.on.get_kubeconfig_action, self._on_get_kubeconfig)
+        framework.observe(self.on.restart_action, self._on_restart)
+
+    def settings(self) -> Settings:
+        """Return the configuration, understood.
+
+        Raises:
+            ConfigError: an option has no meaning, or the machine no address yet.
+        """
+        config = self.config
+        images = str(config["images"])
+        try:
+            control_plane.merged_images(images)
+        except ImagesError as error:
+            raise ConfigError(f"images: {error}") from error
+        labels = tuple(str(config["labels"]).split())
+        if bad := [label for label in labels if "=" not in label]:
+            raise ConfigError(f"labels: expected KEY=VALUE, found {bad[0]!r}")
+        taints = tuple(str(config["register-with-taints"]).split())
+        if bad := [taint for taint in taints if ":" not in taint]:
+            raise ConfigError(f"register-with-taints: expected KEY=VALUE:EFFECT, found {bad[0]!r}")
+        return Settings(
+            region=str(config["region"]) or self.model.name,
+            address=self._address(),
+            images=images,
+            service_cidr=str(config["service-cidr"]),
+            labels=labels,
+            taints=taints,
+            extra_hosts=tuple(str(config["extra_sans"]).split()),
+            extra_args=(
+                ("kube-apiserver", options(str(config["api-extra-args"]))),
+                ("kube-controller-manager", options(str(config["controller-manager-extra-args"]))),
+                ("kube-scheduler", options(str(config["scheduler-extra-args"]))),
+            ),
+        )
+
+    def _address(self) -> str:
+        if addresses := self.kube_control.ingress_addresses:
+            return addresses[0]
+        raise ConfigError("this machine has no address for kube-control")
+
+    # Making it so
+
+    def _on_install(self, _: ops.InstallEvent) -> None:
+        self.unit.status = ops.MaintenanceStatus("starting the control plane")
+        self._reconcile(INSTALL_SECONDS)
+
+    def _on_change(self, _: ops.EventBase) -> None:
+        self._reconcile(HOOK_SECONDS)
+
+    def _reconcile(self, seconds: float) -> None:
+        """Compare what is wanted with what is there, and act; wait at most so long for it."""
+        if self._spare():
+            return
+        try:
+            settings = self.settings()
+            self.workload.ensure(settings)
+        except ConfigError:
+            return  # the status says it
+        except WorkloadError as error:
+            logger.error("%s", error)
+            return
+        if not self.workload.ready(settings, seconds):
+            return
+        self.unit.set_workload_version(self.workload.version(settings))
+        if self.unit.is_leader():
+            self._serve(settings)
+
+    def _spare(self) -> bool:
+        """Tell whether this is a unit too many: the stand-in's etcd is one machine's."""
+        return not self.unit.name.endswith("/0") and self.app.planned_units() > 1
+
+    def _serve(self, settings: Settings) -> None:
+        """Tell kube-control's other sides all that the real charm tells them."""
+        provider, config = self.kube_control, self.config
+        provider.set_api_endpoints([settings.control_plane().endpoint])
+        provider.set_ca_certificate(self.workload.ca_certificate(settings))
+        provider.set_cluster_name(f"kubernetes-{settings.region}")
+        provider.set_default_cni(str(config["default-cni"]))
+        provider.set_dns_address("")
+        provider.set_dns_domain(str(config["dns_domain"]))
+        provider.set_dns_enabled(False)
+        provider.set_dns_port(53)
+        provider.set_has_external_cloud_provider(False)
+        provider.set_image_registry(str(config["image-registry"]))
+        provider.set_labels(settings.labels)
+        provider.set_taints(settings.taints)
+        for user, _ in provider.closed_auth_creds():
+            logger.info("%s has left; its token is the administrator's and stays", user)
+        # As the real charm does: the administrator's token, whatever was asked for.
+        token = self.workload.admin_token(settings)
+        for request in provider.auth_requests:
+            provider.sign_auth_request(
+                request, client_token=token, kubelet_token=token, proxy_token=token
+            )
+
+    def _on_remove(self, _: ops.RemoveEvent) -> None:
+        self.workload.remove()
+
+    # Actions
+
+    def _on_get_kubeconfig(self, event: ops.ActionEvent) -> None:
+        settings = self._settings_for(event)
+        if settings is not None:
+            server = str(event.params.get("server") or "")
+            event.set_results(
+                {"kubeconfig": json.dumps(self.workload.kubeconfig(settings, server))}
+            )
+
+    def _on_restart(self, event: ops.ActionEvent) -> None:
+        settings = self._settings_for(event)
+        if settings is None:
+            return
+        try:
+            self.workload.restart(settings)
+        except WorkloadError as error:
+            event.fail(str(error))
+            return
+        if not self.workload.ready(settings, RESTART_SECONDS):
+            event.fail(f"the API server is not ready after {RESTART_SECONDS:g} s")
+
+    def _settings_for(self, event: ops.ActionEvent) -> Settings | None:
+        """Give the settings of a standing control plane; without one the action fails."""
+        try:
+            settings = self.settings()
+            if not self._spare() and self.workload.ready(settings, HOOK_SECONDS):
+                return settings
+            event.fail("the API server is not ready; see the unit's status")
+        except ConfigError as error:
+            event.fail(str(error))
+        return None
+
+    # Status
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._spare():
+            event.add_status(
+                ops.BlockedStatus("the lab's control plane is one unit; remove this one")
+            )
+            return
+        try:
+            settings = self.settings()
+        except ConfigError as error:
+            event.add_status(ops.BlockedStatus(str(error)))
+            return
+        if missing := self.workload.missing(settings):
+            event.add_status(ops.BlockedStatus(missing))
+        elif self.workload.ready(settings):
+            event.add_status(ops.ActiveStatus(f"ready at {settings.control_plane().endpoint}"))
+        else:
+            event.add_status(ops.WaitingStatus("the API server does not answer yet"))
+
+
+if __name__ == "__main__":  # pragma: no cover
+    ops.main(KubernetesControlPlaneCharm)
