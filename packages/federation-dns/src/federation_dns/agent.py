@@ -1,8 +1,8 @@
-"""The agent: the shell around `Core`. It reads clocks, files and sockets, and does what a tick says.
+"""The agent: the shell around `Core` with its clocks, files and sockets; it does what ticks say.
 
-Order of a start: configuration, peers, memory, incarnation (on disk before the first vote), the mesh
-port, then asking, watching and publishing at the same time. The disk and the DNS server have threads
-of their own; a vote waits for neither.
+Order of a start: configuration, peers, memory, incarnation (on disk before the first vote), the
+mesh port, then asking, watching and publishing at the same time. The disk and the DNS server have
+threads of their own; a vote waits for neither.
 """
 
 from __future__ import annotations

@@ -96,7 +96,11 @@ options {{
 \tdnssec-validation no;
 \tempty-zones-enable no;
 \ttcp-clients 300;
-\trate-limit {{ responses-per-second {responses_per_second}; slip 2; exempt-clients {{ 127.0.0.0/8; ::1; }}; }};
+\trate-limit {{
+\t\tresponses-per-second {responses_per_second};
+\t\tslip 2;
+\t\texempt-clients {{ 127.0.0.0/8; ::1; }};
+\t}};
 }};
 
 controls {{ }};

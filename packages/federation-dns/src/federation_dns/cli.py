@@ -235,14 +235,17 @@ def _config(path: Path) -> Config:
 def _get(path: Path, what: str) -> dict[str, Any]:
     import aiohttp
 
-    from federation_dns.mesh import get_json
+    from federation_dns import keys
+    from federation_dns.mesh import get
     from federation_dns.wire import WireError
 
     config = _config(path)
     host = f"[{config.listen.address}]" if ":" in config.listen.address else config.listen.address
     url = f"https://{host}:{config.listen.port}/v1/{what}"
     try:
-        body = asyncio.run(get_json(url, config.certificate, config.certificate, config.key))
+        own = config.certificate.read_text(encoding="ascii")
+        context = keys.client_context(own, config.certificate, config.key)
+        body = asyncio.run(get(url, context))
         found: object = json.loads(body)
     except (aiohttp.ClientError, WireError, OSError, TimeoutError, ValueError) as error:
         raise ConfigError(
@@ -283,7 +286,7 @@ def _print(text: str) -> None:
 
 
 def main() -> None:
-    """The entry point: an error that names its mend, and exit status 2, for what an operator does."""
+    """The entry point; what an operator can mend is said in one line, with exit status 2."""
     try:
         app()
     except (ConfigError, disk.DiskError) as error:

@@ -1,7 +1,7 @@
 """The agent's mind: messages and ticks go in, a batch of things to do comes out. Pure.
 
-No clock, network, file or random here: the shell (`federation_dns.agent`) carries the batch out, and a
-test can live through hours in a moment.
+No clock, network, file or random here: the shell (`federation_dns.agent`) carries the batch out,
+and a test can live through hours in a moment.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What outlives a restart. Times in `standings` are of the clock of the process that reads it."""
+    """What outlives a restart. Times in `standings` are of the reading process's clock."""
 
     standings: Mapping[str, Standing] = field(default_factory=dict[str, Standing])
     states: Mapping[str, RegionState] = field(default_factory=dict[str, RegionState])
@@ -239,7 +239,7 @@ class Core:
             say.append(f"this agent slept {slept:.1f} s; that time proves nothing about others")
         ages = self._ears.ages(now, (m for m in self.members if m != self.settings.region))
         ballots = {**self._ballots, self.settings.region: Ballot(ages, now, self.api)}
-        roles = {name: m.role for name, m in self.members.items()}
+        roles: dict[str, Role] = {name: m.role for name, m in self.members.items()}
         words = {
             o.region: Word(o.said, o.who)
             for o in self.overrides
@@ -305,7 +305,7 @@ class Core:
         return changed
 
     def _widen(self, wanted: Zone) -> dict[Key, RecordSet]:
-        """Not all regions have been heard since the memory was lost: keep names nobody spoke of."""
+        """Some regions have not been heard since the memory was lost: keep names unspoken of."""
         names = {name for name, _ in wanted.records}
         kept = {key: r for key, r in self._last.items() if key[0] not in names}
         return {**kept, **wanted.records}

@@ -21,7 +21,7 @@ from federation_dns.config import Name
 from federation_dns.core import Memory, Override
 from federation_dns.verdict import Said, Standing
 from federation_dns.wire import WireError, dump_state, parse_state
-from federation_dns.zone import RecordSet
+from federation_dns.zone import Key, RecordSet
 
 MEMORY = "memory.json"
 INCARNATION = "incarnation.json"
@@ -196,7 +196,7 @@ def load_memory(state: Path, region: str, zone: str, now: float, wall: float) ->
         )
         for name, s in saved.standings.items()
     }
-    records = {(r.name, r.type): r for r in saved.records}
+    records: dict[Key, RecordSet] = {(r.name, r.type): r for r in saved.records}
     return Memory(standings, states, records, saved.marks, saved.pins)
 
 

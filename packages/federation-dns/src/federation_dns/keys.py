@@ -1,8 +1,8 @@
 """The agent's identity: a key and a self-signed certificate, and what TLS makes of them.
 
 Peers are pinned: a certificate is accepted because `peers.json` has that very one, not because
-someone signed it. Its dates are therefore not checked either: a pin ends when the mesh drops it, and a
-wrong clock (a dead battery, a leap of 400 days) must not take an agent's vote away.
+someone signed it. Its dates are therefore not checked either: a pin ends when the mesh drops it,
+and a wrong clock (a dead battery, a leap of 400 days) must not take an agent's vote away.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ def expires(pem: str) -> float | None:
 
 
 def server_context(certificate: Path, key: Path, pinned: Iterable[str]) -> ssl.SSLContext:
-    """TLS 1.3 for the mesh port: a client may show a certificate, and then it must be a pinned one.
+    """TLS 1.3 for the mesh port: if a client shows a certificate, it must be a pinned one.
 
-    `GET /v1/verdict` is for clients that have none; who a client is, the request handler reads from
-    the certificate's fingerprint.
+    `GET /v1/verdict` is for clients that have none; who a client is, the request handler reads
+    from the certificate's fingerprint.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _common(context, certificate, key)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def _data(entry: dict[str, Any], key: str, folder: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
+def _as_file(data: bytes) -> Generator[str]:
     """Python's ssl loads a client's key from a file only; this one is in memory."""
     handle = os.memfd_create("client-key") if hasattr(os, "memfd_create") else None
     if handle is None:

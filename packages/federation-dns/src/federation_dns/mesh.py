@@ -1,8 +1,8 @@
 """The client side of the mesh: asking every peer, every probe interval.
 
-Votes go first and alone: a few hundred bytes over a connection that stays open, answered from memory.
-States follow over connections of their own, when a vote names a newer one. A request that is late
-does not hold up the next one, so one lost packet costs one probe and not the hold.
+Votes go first and alone: a few hundred bytes over a connection that stays open, answered from
+memory. States follow over connections of their own, when a vote names a newer one. A request that
+is late does not hold up the next one, so one lost packet costs one probe and not the hold.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 
@@ -93,7 +93,7 @@ class Mesh:
         await asyncio.gather(*link.tasks, return_exceptions=True)
         await link.session.close()
 
-    def _start(self, link: Link, work: asyncio._CoroutineLike[None]) -> None:
+    def _start(self, link: Link, work: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(work)
         link.tasks.add(task)
         task.add_done_callback(link.tasks.discard)
@@ -177,9 +177,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return body
 
 
-async def get_json(url: str, pinned: Path, certificate: Path | None, key: Path | None) -> bytes:
-    """One GET from an agent whose certificate is at hand (the command line's way)."""
-    context = keys.client_context(pinned.read_text(encoding="ascii"), certificate, key)
+async def get(url: str, context: ssl.SSLContext) -> bytes:
+    """One GET (the command line's way)."""
     timeout = aiohttp.ClientTimeout(total=5)
     async with (
         aiohttp.ClientSession(

@@ -1,9 +1,10 @@
 """Wanted records against those that are there → changes. Pure.
 
-A name is ours if the owner's TXT stands beside it. What is not ours is never touched: a wanted name
-that is taken is a conflict, reported. The delete guard: what would take away values that nothing
-explains is held back, all of it, once it concerns more services than the cap allows within its
-window, and waits for an operator's word; after an incomplete reading nothing is taken away at all.
+A name is ours if the owner's TXT stands beside it. What is not ours is never touched: a wanted
+name that is taken is a conflict, reported. The delete guard: what would take away values that
+nothing explains is held back, all of it, once it concerns more services than the cap allows within
+its window, and waits for an operator's word; after an incomplete reading nothing is taken away at
+all.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Plan:
     """What to do, and what is left alone and why.
 
     Attributes:
-        changes: sorted by name.
+        changes: the zone's NS and their addresses, then by name.
         generation: of the zone as read (None: there is no record of it).
         conflicts: wanted names that others hold.
         withheld: names whose values the delete guard keeps.
@@ -119,7 +120,8 @@ def read_generation(view: View, rules: Rules) -> int | None:
     """The generation that a reading found."""
     found = view.records.get((owner_name(rules.zone), "TXT"))
     for value in () if found is None else found.values:
-        parts = dict(p.partition("=")[::2] for p in value.split(","))
+        pairs = [part.partition("=") for part in value.split(",")]
+        parts = {key: text for key, _, text in pairs}
         ours = parts.get("federation") == rules.federation and value.startswith(HERITAGE)
         number = parts.get("generation", "")
         if ours and number.isascii() and number.isdigit():
@@ -155,9 +157,12 @@ def plan(
         else:
             changes.append(Change("create", name, tuple(sets)))
     owned = [n for n in _owned_names(view, rules) if n != f"{APEX_MARK}.{rules.zone}"]
-    for name in owned:
-        if name not in names and wanted.complete and (apex or not _is_nameserver(name, rules)):
-            changes.append(Change("delete", name, (), not _explained(name, (), wanted, view)))
+    if wanted.complete:
+        changes += [
+            Change("delete", name, (), not _explained(name, (), wanted, view))
+            for name in owned
+            if name not in names and (apex or not _is_nameserver(name, rules))
+        ]
     return _guarded(changes, sorted(conflicts), owned, read_generation(view, rules), rules)
 
 
@@ -183,7 +188,7 @@ def _guarded(
         )
         losing = set[str]()
     return Plan(
-        changes=tuple(sorted(changes, key=lambda c: c.name)),
+        changes=tuple(sorted(changes, key=lambda c: (not _is_apex(c.name, rules), c.name))),
         generation=generation,
         conflicts=tuple(conflicts),
         withheld=tuple(withheld),
@@ -192,9 +197,14 @@ def _guarded(
     )
 
 
+def _is_apex(name: str, rules: Rules) -> bool:
+    """NS and their addresses go first and together: BIND refuses NS whose address is missing."""
+    return name == rules.zone or _is_nameserver(name, rules)
+
+
 def _is_nameserver(name: str, rules: Rules) -> bool:
     region = name.removeprefix("ns.").removesuffix(f".{rules.zone}")
-    return name.startswith("ns.") and "." not in region
+    return name.startswith("ns.") and "." not in region and region != name
 
 
 def _service(name: str) -> str:

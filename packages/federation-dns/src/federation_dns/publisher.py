@@ -1,9 +1,9 @@
-"""Keeps the DNS server at what is wanted: at once when that changes, and by comparing all the time.
+"""Keeps the DNS server at what is wanted: at once on a change, and by comparing all the time.
 
 The zone as read last is kept, so that a verdict goes out in one message without reading first; the
-prerequisites in it make the server refuse if that reading is no longer true. Every compare interval
-the serial is asked, and the zone read again if it moved, or at least every fifth time: a zone that
-was emptied or altered is put right without anybody noticing.
+prerequisites in it make the server refuse if that reading is no longer true. Every compare
+interval the serial is asked, and the zone read again if it moved, or at least every fifth time: a
+zone that was emptied or altered is put right without anybody noticing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What an agent answers: the mesh port (HTTPS) and the metrics port (plain HTTP).
 
-On the mesh port `GET /v1/verdict` is for anybody; the rest is for members, known by the fingerprint
-of the certificate they prove to hold. Limits on size and time come before anything is parsed.
+On the mesh port `GET /v1/verdict` is for anybody; the rest is for members, known by the
+fingerprint of the certificate they prove to hold. Limits on size and time come before anything is
+parsed.
 """
 
 from __future__ import annotations

@@ -229,8 +229,8 @@ def judge(
         for voter, ballot in ballots.items()
         if voter in members and 0 <= now - ballot.received <= holds.fresh_for
     }
-    # A member that the operator calls lost, and that is silent, no longer counts: this is what lets
-    # a survivor act on the operator's word alone.
+    # A member that the operator calls lost, and that is silent, no longer counts: this is what
+    # lets a survivor act on the operator's word alone.
     absent = {m for m, word in words.items() if word.said == "lost" and m not in fresh}
     electorate = tuple(sorted(m for m in members if m not in absent))
     needed = len(electorate) // 2 + 1

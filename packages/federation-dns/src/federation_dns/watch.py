@@ -1,8 +1,8 @@
 """The own cluster: federated Services of type LoadBalancer, and their ready endpoints.
 
-List, watch for a minute, list again: a missed, doubled or late event, an expired version (410) or a
-watch that broke all end in the same place, a fresh list. What is known stays until a list is whole;
-when the API server is silent the data grows stale, and that is said, not acted upon.
+List, watch for a minute, list again: a missed, doubled or late event, an expired version (410) or
+a watch that broke all end in the same place, a fresh list. What is known stays until a list is
+whole; when the API server is silent the data grows stale, and that is said, not acted upon.
 
 `ready` counts endpoints whose condition `ready` is true or not given (the EndpointSlice API: "nil
 should be interpreted as true").
@@ -267,7 +267,7 @@ class Watcher:
         return self._session, self._access
 
     async def _health(self) -> None:
-        """Tell the core whether the own API server is ready; lost after the same hold as a region."""
+        """Tell the core whether the own API server lives; it has the same hold as a region."""
         self._asked_at = self._clock()
         while True:
             now = self._clock()

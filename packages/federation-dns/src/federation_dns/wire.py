@@ -1,7 +1,8 @@
 """What agents say to each other: small votes, big states. Parsing hostile input is here.
 
-A vote is about 300 bytes and goes out every probe interval. A state goes out when asked for, which a
-peer does when the vote names a newer one. One bad service harms only itself: it is left out, and said.
+A vote is about 300 bytes and goes out every probe interval. A state goes out when asked for, which
+a peer does when the vote names a newer one. One bad service harms only itself: it is left out, and
+said.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """What the zone should hold: states of all regions and the verdict → record sets. Pure.
 
 Names: `<service>.<namespace>.svc.<zone>` for all healthy regions, and
-`<service>.<namespace>.svc.<region>.<zone>` for one. Beside each name stands its owner, a TXT record
-at `_federation.<name>`.
+`<service>.<namespace>.svc.<region>.<zone>` for one. Beside each name stands its owner, a TXT
+record at `_federation.<name>`.
 
 Never empty: where no region that stands has ready endpoints, a name keeps, in this order, the
-addresses that are ready in withdrawn regions, what it answered last as far as it still exists, every
-known address, its last answer. The name of one region keeps its answer when that region is
+addresses that are ready in withdrawn regions, what it answered last as far as it still exists,
+every known address, its last answer. The name of one region keeps its answer when that region is
 withdrawn, since there is nowhere else to send its users.
 
-In panic nothing is built and the last answer stands. (A server cannot promise an order of addresses,
-resolvers turn them; so "own addresses first" is no more than that the own region's remain.)
+In panic nothing is built and the last answer stands. (A server cannot promise an order of
+addresses, resolvers turn them; so "own addresses first" is no more than that the own region's
+remain.)
 """
 
 from __future__ import annotations

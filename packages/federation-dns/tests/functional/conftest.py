@@ -1,4 +1,4 @@
-"""Three regions on loopback: a real agent and a real `named` each, and an API server of our own."""
+"""Three regions on loopback: a real agent and `named` each, and an API server made here."""
 
 from __future__ import annotations
 
@@ -317,7 +317,14 @@ class Region:
     def start_agent(self) -> None:
         with (self.folder / "agent.log").open("ab") as log:
             self.agent = subprocess.Popen(
-                [sys.executable, "-m", "federation_dns.cli", "agent", "--config", self.config_path],
+                [
+                    sys.executable,
+                    "-m",
+                    "federation_dns.cli",
+                    "agent",
+                    "--config",
+                    self.config_path,
+                ],
                 stdout=log,
                 stderr=log,
             )
@@ -350,7 +357,10 @@ class Region:
         except (OSError, dns.exception.Timeout):
             return []
         return sorted(
-            str(r) for rs in answer.answer if rs.rdtype == dns.rdatatype.from_text(kind) for r in rs
+            str(r)
+            for rs in answer.answer
+            if rs.rdtype == dns.rdatatype.from_text(kind)
+            for r in rs
         )
 
     def keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
@@ -423,15 +433,16 @@ class Federation:
 
 
 FOREIGN = "".join(
-    f"host{i} IN A 198.51.{i // 250}.{i % 250}\nhost{i} IN TXT \"somebody else's {i}\"\n"
+    f'host{i} IN A 198.51.{i // 250}.{i % 250}\nhost{i} IN TXT "somebody else\'s {i}"\n'
     for i in range(1000)
 )
 
 
-@pytest.fixture
-def federation(tmp_path: Path) -> Generator[Federation]:
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Generator[Federation]:
     """Three regions, standing, with 2,000 foreign records in each server."""
     names = ("catania", "napoli", "palermo")
+    tmp_path = tmp_path_factory.mktemp("federation")
     made = Federation({n: Region(n, tmp_path / n, i) for i, n in enumerate(names, 1)})
     started: list[Region] = []
     try:
@@ -440,7 +451,7 @@ def federation(tmp_path: Path) -> Generator[Federation]:
             started.append(region)
             region.api.start()
             region.start_named(FOREIGN)
-            region.write_config()
+            region.write_config(flap={"free": 20, "limit": 0})
             region.api.publish("web", region.address())
         for region in made:
             region.start_agent()

@@ -1,4 +1,4 @@
-"""DNS servers that take the records. Each provider turns the server's refusals into `ProviderError`s."""
+"""DNS servers that take the records; their refusals become `ProviderError`s here."""
 
 from __future__ import annotations
 

@@ -1,28 +1,29 @@
 """Any server that takes dynamic updates (RFC 2136) signed by TSIG (RFC 8945), such as BIND 9.
 
-The zone is read by a signed transfer (RFC 5936). Each update carries as prerequisites the generation
-that the plan was made from and the owner's mark of each name, so that an older plan, or one made
-from a stale reading, is refused by the server itself: the check is in the write (RFC 2136, 2.4.2).
+The zone is read by a signed transfer (RFC 5936). Each update carries as prerequisites the
+generation that the plan was made from and the owner's mark of each name, so that an older plan, or
+one made from a stale reading, is refused by the server itself: the check is in the write (RFC
+2136, 2.4.2).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.query
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
-import dns.tsigkeyring
 import dns.update
 import dns.xfr
 import dns.zone
+from dns.rdtypes.ANY.SOA import SOA
 
 from federation_dns.plan import (
     Change,
@@ -90,6 +91,7 @@ class Rfc2136:
         self._server = server
         self._port = port
         self._key_name = key_name
+        self._key_dns = dns.name.from_text(key_name)
         self._key_file = key_file
         self._rules = rules
         self._writer = writer
@@ -103,13 +105,13 @@ class Rfc2136:
         response = self._exchange(query)
         for rrset in response.answer:
             if rrset.rdtype == dns.rdatatype.SOA:
-                return int(rrset[0].serial)
+                return _serial(rrset)
         raise self._error("retry", "gives no SOA of the zone")
 
     def read(self) -> View:
         """Transfer the whole zone."""
         zone = dns.zone.Zone(self._origin, relativize=False)
-        query, _ = dns.xfr.make_query(zone, keyring=self._keyring(), keyname=self._key_name)
+        query, _ = dns.xfr.make_query(zone, keyring=self._keyring(), keyname=self._key_dns)
         try:
             dns.query.inbound_xfr(
                 self._server,
@@ -131,7 +133,7 @@ class Rfc2136:
         for name, rdataset in zone.iterate_rdatasets():
             kind = dns.rdatatype.to_text(rdataset.rdtype)
             if kind == "SOA":
-                serial = int(rdataset[0].serial)
+                serial = _serial(rdataset)
             if kind in ("RRSIG", "NSEC", "NSEC3"):
                 continue
             values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
@@ -146,7 +148,7 @@ class Rfc2136:
         following = (generation or 0) + 1
         for part in _parts(plan.changes, _NAMES_A_MESSAGE):
             update = dns.update.UpdateMessage(
-                self._origin, keyring=self._keyring(), keyname=self._key_name
+                self._origin, keyring=self._keyring(), keyname=self._key_dns
             )
             self._step_generation(update, view, generation, following)
             for change in part:
@@ -203,7 +205,7 @@ class Rfc2136:
                 update.add(name, record.ttl, record.type, value)
 
     def _add_apex(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
-        """NS of the zone go one by one, new ones first: a server never deletes the last (3.4.2.4)."""
+        """NS go one by one, new ones first: the last is never deleted (RFC 2136, 3.4.2.4)."""
         found = view.records.get((change.name, "NS"))
         old = set(found.values if found else ())
         name = _absolute(change.name)
@@ -221,7 +223,7 @@ class Rfc2136:
 
     def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
         # Read anew each time: a rotated key is used without a restart.
-        name = dns.name.from_text(self._key_name)
+        name = self._key_dns
         secret = read_key(self._key_file, self._key_name)
         try:
             return {name: dns.tsig.Key(name, secret, dns.tsig.HMAC_SHA256)}
@@ -252,6 +254,13 @@ class Rfc2136:
     def _error(self, remedy: Remedy, why: str) -> ProviderError:
         text = f"DNS server {self._server} port {self._port}, zone {self._rules.zone}: it {why}"
         return ProviderError(text, remedy)
+
+
+def _serial(rdataset: Iterable[object]) -> int:
+    for rdata in rdataset:
+        if isinstance(rdata, SOA):
+            return int(rdata.serial)
+    return -1
 
 
 def _parts(changes: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
