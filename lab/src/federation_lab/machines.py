@@ -35,7 +35,7 @@ from federation_lab.records import (
     read_record,
     write_record,
 )
-from federation_lab.topology import FIRST_MACHINE, LAST_MACHINE, NAME, lowest_free
+from federation_lab.wanplan import FIRST_MACHINE, LAST_MACHINE, NAME, lowest_free
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOOT_TIMEOUT_S = 30.0

@@ -13,7 +13,7 @@ from federation_lab.errors import LabError
 from federation_lab.locks import lock
 from federation_lab.paths import Paths, paths
 from federation_lab.run import run, write_atomically
-from federation_lab.topology import (
+from federation_lab.wanplan import (
     ALL,
     HOST,
     NAME,

@@ -13,7 +13,7 @@ from federation_lab.errors import LabError
 from federation_lab.paths import LAYERED, Paths
 from federation_lab.processes import Proc, is_alive
 from federation_lab.run import write_atomically
-from federation_lab.topology import Plan
+from federation_lab.wanplan import Plan
 
 
 @dataclasses.dataclass(frozen=True)

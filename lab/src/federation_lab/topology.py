@@ -1,160 +1,115 @@
-"""The WAN's names, addresses and rules. Pure."""
+"""Which Juju commands make a federation of some regions (pure).
+
+They are the README's production commands, with `lab` in place of `juju`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from federation_lab.errors import LabError, UnknownRegionError
+from federation_lab.errors import LabError
 
-HOST = "host"
-ALL = "all"
-NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-FIRST_MACHINE, LAST_MACHINE = 10, 99
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-# `dark`: cut from everything, those included that come later. `cuts`: one direction of one link.
-RULES = """
-table inet lab {
-  set cuts { type ifname . ifname; }
-  set dark_from { type ifname; }
-  set dark_to { type ifname; }
-  set dead { type ifname; }
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    iifname @dead drop
-    oifname @dead drop
-    iifname @dark_from drop
-    oifname @dark_to drop
-    iifname . oifname @cuts drop
-  }
-  chain input {
-    type filter hook input priority filter; policy accept;
-    iifname @dead drop
-    iifname @dark_from drop
-  }
-  chain output {
-    type filter hook output priority filter; policy accept;
-    oifname @dead drop
-    oifname @dark_to drop
-  }
-}
-"""
+DEFAULT_REGIONS = ("catania", "palermo", "napoli")
+REGION_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+MOST_REGIONS = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """Names and addresses of one lab, all derived from its id."""
+class Files:
+    """The deployment's files in the checkout.
 
-    lab_id: int
+    Attributes:
+        root: the checkout.
+        generated: where overlays of regions that have none in the checkout are written.
+    """
 
-    @property
-    def prefix(self) -> str:
-        """What all names start with."""
-        return f"lab{self.lab_id}"
-
-    @property
-    def router(self) -> str:
-        """The router's namespace."""
-        return f"{self.prefix}-wan"
+    root: Path
+    generated: Path
 
     @property
-    def network(self) -> str:
-        """The lab's whole network."""
-        return f"10.{210 + self.lab_id}.0.0/16"
-
-    def address(self, index: int, octet: int) -> str:
-        """Give an address in region `index`; 0 is the link to the host."""
-        return f"10.{210 + self.lab_id}.{index}.{octet}"
-
-    def bridge(self, index: int) -> str:
-        """Give the name of region `index`'s bridge."""
-        return f"{self.prefix}-r{index}"
-
-    def port(self, index: int, octet: int) -> str:
-        """Give the name of a machine's interface on the router's side."""
-        return f"{self.prefix}-r{index}-m{octet}"
-
-    def namespace(self, index: int, octet: int) -> str:
-        """Give the name of a machine's network namespace."""
-        return f"{self.prefix}-r{index}-m{octet}"
+    def bundle(self) -> Path:
+        """The bundle of one region."""
+        return self.root / "bundles" / "federation.yaml"
 
     @property
-    def uplink(self) -> str:
-        """The interface between host and router, so called on both sides."""
-        return f"{self.prefix}-host"
+    def examples(self) -> Path:
+        """The example application."""
+        return self.root / "examples" / "federated" / "application.yaml"
 
-    def interface(self, place: str, regions: dict[str, int]) -> str:
-        """Give the router's interface towards a region or the host."""
-        return self.uplink if place == HOST else self.bridge(regions[place])
+    def region_overlay(self, region: str) -> Path:
+        """The overlay with a region's own facts, generated where the checkout has none."""
+        kept = self.root / "overlays" / "regions" / f"{region}.yaml"
+        return kept if kept.exists() else self.generated / f"{region}.yaml"
+
+    def overlays(self, region: str, *, host: bool) -> list[Path]:
+        """The overlays of one region, in the order of the command line."""
+        folder = self.root / "overlays"
+        role = folder / ("host-region.yaml" if host else "member-region.yaml")
+        return [role, self.region_overlay(region), folder / "lab.yaml"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """Elements to add to, or to delete from, one set of the router's rules."""
-
-    table_set: str
-    elements: tuple[str, ...]
-
-
-def changes(plan: Plan, regions: dict[str, int], a: str, b: str, *, one_way: bool) -> list[Change]:
-    """Say which elements stand for the cut between two places.
+def parse_regions(text: str) -> tuple[str, ...]:
+    """Read ``--regions a,b,c``; the first is the host's.
 
     Raises:
-        UnknownRegionError: a name is neither a region, `host` nor `all`.
-        LabError: the two places are one.
+        LabError: none, one twice, too many, or a name that isn't a DNS label.
     """
-    for place in (a, b):
-        if place not in (HOST, ALL) and place not in regions:
-            raise UnknownRegionError(place, [*regions, HOST, ALL])
-    if a == b:
-        raise LabError(f"{a} and {b} are the same place; name two, or `all` for the second")
-    ways = [(a, b)] if one_way else [(a, b), (b, a)]
-    found: list[Change] = []
-    for source, target in ways:
-        if target == ALL:
-            found.append(Change("dark_from", (quoted(plan.interface(source, regions)),)))
-        elif source == ALL:
-            found.append(Change("dark_to", (quoted(plan.interface(target, regions)),)))
-        else:
-            pair = [plan.interface(place, regions) for place in (source, target)]
-            found.append(Change("cuts", (" . ".join(map(quoted, pair)),)))
-    return found
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise LabError("--regions names no region; give for example catania,palermo,napoli")
+    for name in names:
+        if not REGION_NAME.fullmatch(name):
+            raise LabError(
+                f"{name!r} can't be a region's name: lower-case letters, digits and hyphens, "
+                "beginning with a letter, 40 at most"
+            )
+        if names.count(name) > 1:
+            raise LabError(f"--regions names {name} twice")
+    if len(names) > MOST_REGIONS:
+        raise LabError(f"--regions names {len(names)} regions; at most {MOST_REGIONS} are tried")
+    return names
 
 
-def quoted(name: str) -> str:
-    """Write an interface's name as nft takes it."""
-    return f'"{name}"'
+def deploy_commands(region: str, *, host: bool, files: Files) -> list[list[str]]:
+    """The commands that make one region's model and deploy the bundle into it."""
+    overlays = [f"--overlay={path}" for path in files.overlays(region, host=host)]
+    return [
+        ["add-model", region, f"lab/{region}"],
+        ["deploy", str(files.bundle), *overlays, "-m", region],
+    ]
 
 
-def parse_sets(text: str) -> dict[str, list[str]]:
-    """Read the elements of the router's sets from nft's JSON, written as nft takes them."""
-    found: dict[str, list[str]] = {}
-    for item in json.loads(text)["nftables"]:
-        if "set" in item:
-            elements = item["set"].get("elem", [])
-            found[item["set"]["name"]] = [
-                " . ".join(map(quoted, e["concat"])) if isinstance(e, dict) else quoted(e)
-                for e in elements
-            ]
-    return found
+def join_commands(region: str, host: str) -> list[list[str]]:
+    """The commands that relate a region's clusters to the host's kubefed-host."""
+    offer = f"{region}-member"
+    return [
+        ["consume", f"admin/{region}.{offer}", "-m", host],
+        ["integrate", "kubefed-host:members", f"{offer}:federation", "-m", host],
+    ]
 
 
-def touches(pair: str, place: str, *, outgoing: bool, both: bool) -> bool:
-    """Say whether a cut starts at a place (`outgoing`), ends there, or either (`both`)."""
-    source, target = pair.split(" . ")
-    return place in (source, target) if both else place == (source if outgoing else target)
+def waiting(statuses: Sequence[dict[str, Any]]) -> list[str]:
+    """Say which units aren't active and idle yet, and what they say (pure).
 
-
-def lowest_free(taken: Iterable[int], first: int, last: int, what: str) -> int:
-    """Give the lowest number that isn't taken.
-
-    Raises:
-        LabError: all are.
+    Args:
+        statuses: each model's status, as `juju status --format json` gives it.
     """
-    used = set(taken)
-    for number in range(first, last + 1):
-        if number not in used:
-            return number
-    raise LabError(f"the lab has room for {last - first + 1} {what}, and all are taken")
+    found: list[str] = []
+    for status in statuses:
+        applications = status.get("applications") or {}
+        for application in applications.values():
+            for name, unit in (application.get("units") or {}).items():
+                workload = unit.get("workload-status", {})
+                agent = unit.get("juju-status", {})
+                if workload.get("current") == "active" and agent.get("current") == "idle":
+                    continue
+                says = workload.get("message") or agent.get("message") or ""
+                where = status["model"]["name"]
+                found.append(f"{where}: {name} {workload.get('current')} {says}".strip())
+    return found
