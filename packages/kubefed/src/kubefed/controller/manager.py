@@ -27,6 +27,7 @@ from kubefed.controller.events import Events
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.leader import Leader
 from kubefed.controller.metrics import Metrics, serving
+from kubefed.controller.objects import mapping
 from kubefed.controller.records import Records
 from kubefed.controller.region_health import RegionHealth
 from kubefed.controller.scheduling import Scheduling
@@ -206,7 +207,8 @@ def host_connection(options: Options) -> Connection:
     except (kube_config.ConfigException, OSError, ValueError, TypeError) as error:
         raise MalformedError(f"the kubeconfig can't be used: {error}") from error
     # What the package itself would send; the name under which it keeps the token has changed.
-    headers = {item["key"]: item["value"] for item in wanted.auth_settings().values()}
+    settings = [mapping(item) for item in wanted.auth_settings().values()]
+    headers = {item.get("key"): item.get("value") for item in settings}
     token = str(headers.get("authorization") or "")
     certificate = None
     if wanted.cert_file and wanted.key_file:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound="Hashable")
+# What a handler gives to be called again, later each time.
+RETRY = -1.0
 FIRST_RETRY = 0.2
 LONGEST_RETRY = 60.0
 
@@ -104,7 +106,7 @@ class WorkQueue(Generic[K]):
                 raise
             except Exception:
                 log.exception("%s: %s failed", self.name, key)
-                again = -1.0
+                again = RETRY
             finally:
                 self._active.discard(key)
             self._after(key, again)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import http.server
+import json
+import socket
 import ssl
 import threading
 import time
@@ -14,6 +17,7 @@ from typing import Any
 
 import httpx
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
+from federation_lab.cluster.pki import CertificateAuthority
 from kubefed import clients, install, membership
 from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, TargetKind
 from kubefed.controller import manager
@@ -192,3 +196,108 @@ class Federation:
     def propagated(self, kind: str, namespace: str, name: str) -> bool:
         conditions = self.status(kind, namespace, name).get("conditions", [{}])
         return conditions[0].get("status") == "True"
+
+
+class Wire:
+    """A TCP wire to an API server that can be frozen: nothing passes, nobody is told."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._target = (plane.address, plane.api_port)
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._closed = False
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads: list[threading.Thread] = []
+        self._run(self._accept)
+
+    def freeze(self) -> None:
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        self._flowing.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._flowing.set()
+        # Closing alone doesn't wake who waits in accept or recv; shutdown does.
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _run(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._sockets += [near, far]
+            self._run(self._pump, near, far)
+            self._run(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._flowing.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+class Verdicts:
+    """A region's agent, as far as the controller asks it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.answer: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
+        certificate, key = CertificateAuthority(directory / "agent", "agent").issue(
+            "agent", "agent", hosts=["127.0.0.1"]
+        )
+        agent = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(agent.answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                del format, args
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.file = directory / "region-health.json"
+        url = f"https://127.0.0.1:{self._server.server_port}"
+        endpoint = {"url": url, "certificate": certificate.read_text()}
+        self.file.write_text(json.dumps({"endpoints": [endpoint]}))
+
+    def say(self, *, quorum: bool = True, **evicted: bool) -> None:
+        regions = {
+            name: {
+                "verdict": "lost" if gone else "healthy",
+                "withdrawn": gone,
+                "evicted": gone,
+                "explain": f"2 of 3 regions say so of {name}",
+            }
+            for name, gone in evicted.items()
+        }
+        self.answer = {"quorum": quorum, "panic": not quorum, "regions": regions}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)

@@ -1,0 +1,143 @@
+"""The end of federated objects: deletion in the members, and objects left without an owner."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
+from kubefed.controller import plan, status
+from kubefed.controller.client import ApiError
+from kubefed.controller.informer import FAILURES
+from kubefed.controller.objects import Json, Key, deleting, finalizers, managed
+from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
+from kubefed.controller.queue import RETRY
+
+if TYPE_CHECKING:
+    from kubefed.api.kinds import FederatedType
+    from kubefed.controller.batches import Batches
+    from kubefed.controller.context import Context
+    from kubefed.controller.host_objects import HostObjects
+    from kubefed.controller.informer import Informer
+    from kubefed.controller.members import Members
+
+RECHECK_REMOVAL = 10.0
+
+
+class Removal:
+    """Deletes what one type has in the members.
+
+    Args:
+        context: what all controllers share.
+        kind: the type.
+        cache: the federated objects.
+        members: the type's objects in the members.
+        batches: writes to the members.
+        objects: writes to the federated objects.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        kind: FederatedType,
+        cache: Informer,
+        members: Members,
+        batches: Batches,
+        objects: HostObjects,
+    ) -> None:
+        self._context = context
+        self._kind = kind
+        self._cache = cache
+        self._members = members
+        self._batches = batches
+        self._objects = objects
+
+    async def remove(self, subject: Subject, key: Key, placed: frozenset[str]) -> float | None:
+        """Delete an object in the members, and let it go itself when it is gone there.
+
+        Returns:
+            When to look at it again, as `WorkQueue` wants it.
+        """
+        federated = subject.federated
+        if SYNC_FINALIZER not in finalizers(federated):
+            return None
+        before = self._context.records.get(federated, self._kind)
+        members = self._batches.known(key)
+        batch = plan.remove(subject, placed, members, before.clusters)
+        if batch.operations:
+            await self._context.pace()
+        results = await self._batches.carry_out(
+            key, subject, batch, ("", ""), options=subject.delete_options
+        )
+        statuses = self._batches.statuses(key, placed, batch, results)
+        if not statuses:
+            gone = {name for name, result in results.items() if result.gone}
+            claims = (placed | before.clusters.keys()) - gone
+            statuses = await self._still_there(key, subject, members, claims)
+        if statuses:
+            names = ", ".join(sorted(statuses))
+            self._context.events.normal(
+                federated, "WaitForRemovalInCluster", f"waits for removal in {names}"
+            )
+            await self._objects.write_status(federated, status.Outcome(clusters=statuses))
+            failed = any(value.recoverable for value in statuses.values())
+            return RETRY if failed else RECHECK_REMOVAL
+        kept = [name for name in finalizers(federated) if name != SYNC_FINALIZER]
+        await self._objects.set_finalizers(federated, kept)
+        self._context.records.forget(key, self._kind)
+        return None
+
+    async def _still_there(
+        self, key: Key, subject: Subject, members: list[Member], claims: frozenset[str]
+    ) -> dict[str, PropagationStatus]:
+        """Ask the clusters themselves whether the object is gone, as caches may lag."""
+        asked = [member.name for member in members if member.ready and member.name in claims]
+        answers = await asyncio.gather(*(self._live(name, key) for name in asked))
+        statuses: dict[str, PropagationStatus] = {}
+        for name, (live, failed) in zip(asked, answers, strict=True):
+            if failed:
+                statuses[name] = PropagationStatus.RETRIEVAL_FAILED
+            elif live is not None and managed(live):
+                self._members.learn(name, live)
+                if not (subject.orphan and not deleting(live)):
+                    statuses[name] = PropagationStatus.WAITING_FOR_REMOVAL
+        return statuses
+
+    async def _live(self, cluster: str, key: Key) -> tuple[Json | None, bool]:
+        member = self._context.clusters.members.get(cluster)
+        namespace, name = self._batches.target_key(key)
+        if member is None:
+            return None, False
+        try:
+            path = self._kind.target.path(namespace or None, name)
+            return await member.client.request("GET", path, timeout_s=5), False
+        except ApiError as error:
+            return None, not error.not_found
+        except FAILURES:
+            return None, True
+
+    async def release_orphans(self, key: Key, subject: Subject) -> float | None:
+        """A managed object in a member without its federated one: it is let go, not deleted."""
+        self._context.records.forget(key, self._kind)
+        target_key = self._batches.target_key(key)
+        holders = [
+            name
+            for name in self._members.holders(target_key)
+            if self._context.clusters.usable(name)
+        ]
+        if not holders:
+            return None
+        live = await self._objects.get(key)
+        if live is not None:
+            # The cache had lost it: never let go of anything on the word of a list.
+            self._cache.learn(live)
+            return 0.0
+        operations = [
+            Operation(name, Verb.RELEASE, current)
+            for name in holders
+            if (current := self._members.get(name, target_key)) is not None
+        ]
+        batch = Plan(operations=operations)
+        results = await self._batches.carry_out(key, subject, batch, ("", ""))
+        failed = any(result.error for result in results.values())
+        return RETRY if failed or len(results) < len(operations) else None
