@@ -245,6 +245,9 @@ class FederationDnsCharm(ops.CharmBase):
             return
         if self.problem:
             event.add_status(ops.WaitingStatus(self.problem))
+        if not self.machine.certificate():
+            event.add_status(ops.WaitingStatus("the agent is not set up yet"))
+            return
         for status in self._serving(settings, place):
             event.add_status(status)
 

@@ -33,7 +33,9 @@ class MemberRecord(BaseModel):
         state: joined; left on demand, so it does not join again by itself; or not joined, with
             the reason in `error`.
         digest: of what it was joined with.
+        error: why the last try to join, to renew or to leave failed.
         ready: what the controller says of a joined cluster; None: nothing yet.
+        message: why it says so.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -44,6 +46,7 @@ class MemberRecord(BaseModel):
     digest: str = ""
     error: str = ""
     ready: bool | None = None
+    message: str = ""
 
     @property
     def trouble(self) -> str:
@@ -51,7 +54,7 @@ class MemberRecord(BaseModel):
         if self.error:
             return f"{self.region}: {self.error}"
         if self.state == "joined" and self.ready is False:
-            return f"{self.region}: not ready"
+            return f"{self.region}: {self.message or 'not ready'}"
         return ""
 
 
@@ -206,6 +209,6 @@ def refreshed(
             found.append(record)
             continue
         ready = cluster["ready"]
-        message = "" if ready or ready is None else cluster["message"] or "not ready"
-        found.append(record.model_copy(update={"ready": ready, "error": message}))
+        update = {"ready": ready, "message": cluster["message"]}
+        found.append(record.model_copy(update=update))
     return found

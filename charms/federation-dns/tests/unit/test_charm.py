@@ -1,0 +1,455 @@
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import charm
+import federation_dns_unit
+import ops
+import pytest
+from charm import FederationDnsCharm
+from federation_dns_unit import Machine, Place, Settings, UnitError
+from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
+from federation_interfaces.cluster import Access
+from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
+from ops import testing
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+MODEL = testing.Model(name="catania", uuid="11111111-2222-4333-8444-555555555555")
+Context = testing.Context[FederationDnsCharm]
+HEALTHY = {"verdict": "healthy", "withdrawn": False, "explain": ""}
+
+
+class FakeMachine(Machine):
+    """The machine, remembered instead of changed; what is kept is kept on disk."""
+
+    def __init__(self, root: Path):
+        super().__init__(Path("/charm"), root, user="root", group="root")
+        self.calls: list[str] = []
+        self.fail: dict[str, str] = {}
+        self.peers: Sequence[MeshEntry] = []
+        self.down: list[str] = []
+        self.place: Place | None = None
+        self.young = False
+        self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
+
+    def _do(self, name: str) -> None:
+        if name in self.fail:
+            raise UnitError(self.fail[name])
+        self.calls.append(name)
+
+    def ensure_packages(self) -> None:
+        self._do("packages")
+
+    def ensure_user(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def ensure_keys(self, place: Place) -> None:
+        self.place = place
+
+    def certificate(self) -> str:
+        return CERTIFICATES[0] if self.place else ""
+
+    def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
+        assert access.admin_token == "admin-token"
+        self._do("kubeconfig")
+        return False
+
+    def ensure_bind(self, settings: Settings, place: Place) -> bool:
+        self._do(f"bind {settings.zone} at {place.listen}")
+        return True
+
+    def ensure_agent(self, settings: Settings, place: Place) -> bool:
+        self._do(f"agent {place.region}")
+        return True
+
+    def ensure_peers(self, entries: Sequence[MeshEntry]) -> None:
+        self.peers = entries
+
+    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> None:
+        self._do(f"start {bind_changed} {agent_changed}")
+
+    def running_not(self) -> list[str]:
+        return self.down
+
+    def starting(self, moment: datetime) -> bool:
+        return self.young
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def remove(self) -> None:
+        self.calls.append("remove")
+
+    def verdict(self, settings: Settings, place: Place) -> dict[str, Any]:
+        if "verdict" in self.fail:
+            raise UnitError(self.fail["verdict"])
+        return self.said
+
+    def zone(self, settings: Settings) -> str:
+        self._do("zone")
+        return "@ 15 IN SOA ..."
+
+    def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
+        self._do(f"force {region} {verdict} by {who} until {until}")
+        return f"{region}: {verdict}\n"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeMachine:
+    found = FakeMachine(tmp_path)
+
+    def same(_: Path) -> FakeMachine:
+        return found
+
+    monkeypatch.setattr(charm, "Machine", same)
+    monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
+    monkeypatch.setattr(federation_dns_unit, "now", lambda: NOW)
+    return found
+
+
+@pytest.fixture
+def ctx() -> Context:
+    return testing.Context(FederationDnsCharm)
+
+
+CA_ID = "secret:ca000000000000000000"
+KUBE, HUB, MESH, HEALTH = 9001, 9100, 9200, 9300
+
+
+def entry(region: str, number: int = 1) -> MeshEntry:
+    return MeshEntry(
+        region=region,
+        url=f"https://10.210.{number}.12:8443",
+        certificate=CERTIFICATES[number],
+        nameserver=f"10.210.{number}.12",
+        address_ranges=[f"10.210.{number}.0/24"],
+    )
+
+
+def kube_control() -> testing.Relation:
+    data = kube_control_unit_data("federation-dns/0", ca_secret_id=CA_ID)
+    return testing.Relation(
+        "kube-control",
+        id=KUBE,
+        remote_app_name="kubernetes-control-plane",
+        remote_units_data={0: data},
+    )
+
+
+def spoke(number: int, region: str, certificate: int = 1) -> testing.Relation:
+    bag: dict[str, str] = {}
+    _ = MeshMemberAppData(entry=entry(region, certificate)).dump(bag)
+    return testing.Relation(
+        "mesh-hub", id=number, remote_app_name=f"remote-{number}", remote_app_data=bag
+    )
+
+
+def hub(*entries: MeshEntry) -> testing.Relation:
+    bag: dict[str, str] = {}
+    _ = MeshHubAppData(entries=list(entries)).dump(bag)
+    return testing.Relation(
+        "mesh", id=MESH, remote_app_name="federation-mesh", remote_app_data=bag
+    )
+
+
+def network(endpoint: str = "mesh") -> testing.Network:
+    address = testing.Address("10.0.0.12", cidr="10.0.0.0/24")
+    bind = testing.BindAddress([address])
+    return testing.Network(endpoint, [bind], ingress_addresses=["10.0.0.12"])
+
+
+def state(*relations: testing.Relation, **changed: Any) -> testing.State:
+    given: dict[str, Any] = {
+        "leader": True,
+        "relations": [kube_control(), *relations],
+        "secrets": [testing.Secret({"ca-certificate": CA}, id=CA_ID, owner=None)],
+        "model": MODEL,
+        "networks": {network()},
+        "planned_units": 1,
+    }
+    return testing.State(**(given | changed))
+
+
+def again(ctx: Context, out: testing.State) -> testing.State:
+    return ctx.run(ctx.on.update_status(), out)
+
+
+def replace(out: testing.State, relation: testing.Relation) -> testing.State:
+    rest = {each for each in out.relations if each.id != relation.id}
+    return dataclasses.replace(out, relations={*rest, relation})
+
+
+def regions(machine: FakeMachine) -> list[str]:
+    return [each.region for each in machine.peers]
+
+
+class TestServing:
+    def test_it_sets_the_machine_up(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        assert machine.calls == [
+            "packages",
+            "kubeconfig",
+            "bind federation.example at 10.0.0.12",
+            "agent catania",
+            "start True True",
+        ]
+        assert out.opened_ports == {
+            testing.TCPPort(53),
+            testing.UDPPort(53),
+            testing.TCPPort(8443),
+        }
+        assert out.workload_version == "0.1.0"
+        assert out.unit_status == ops.ActiveStatus("serving federation.example; 1 region")
+        assert out.app_status == out.unit_status
+
+    def test_its_own_entry(self, ctx: Context, machine: FakeMachine):
+        _ = again(ctx, state())
+        assert [each.model_dump() for each in machine.peers] == [
+            {
+                "region": "catania",
+                "role": "region",
+                "url": "https://10.0.0.12:8443",
+                "certificate": CERTIFICATES[0],
+                "nameserver": "10.0.0.12",
+                "address_ranges": ["10.0.0.0/24"],
+            }
+        ]
+
+    def test_configured_region_and_ranges(self, ctx: Context, machine: FakeMachine):
+        config = {"region": "palermo", "address-ranges": "10.8.0.0/16, 2001:db8::/64"}
+        _ = again(ctx, state(config=config))
+        assert machine.peers[0].region == "palermo"
+        assert machine.peers[0].address_ranges == ["10.8.0.0/16", "2001:db8::/64"]
+
+    def test_region_health_names_the_agent(self, ctx: Context, machine: FakeMachine):
+        health = testing.Relation("region-health", id=HEALTH)
+        out = again(ctx, state(health))
+        bag = out.get_relation(HEALTH).local_unit_data
+        assert json.loads(bag["url"]) == "https://10.0.0.12:8443"
+        assert json.loads(bag["certificate"]) == CERTIFICATES[0]
+
+    def test_install(self, ctx: Context, machine: FakeMachine):
+        _ = ctx.run(ctx.on.install(), testing.State())
+        assert machine.calls == ["packages"]
+
+    def test_stop_and_remove(self, ctx: Context, machine: FakeMachine):
+        out = ctx.run(ctx.on.stop(), state())
+        _ = ctx.run(ctx.on.remove(), out)
+        assert machine.calls == ["stop", "remove"]
+
+
+class TestMesh:
+    def test_the_hub_hands_every_entry_to_every_region(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(spoke(HUB, "palermo", 1), spoke(HUB + 1, "napoli", 2)))
+        assert regions(machine) == ["catania", "napoli", "palermo"]
+        for number in (HUB, HUB + 1):
+            given = MeshHubAppData.load(out.get_relation(number).local_app_data).entries or []
+            assert [each.region for each in given] == ["catania", "napoli", "palermo"]
+        assert out.unit_status == ops.ActiveStatus("serving federation.example; 3 regions")
+
+    def test_a_region_gives_its_own_and_takes_the_hubs_list(
+        self, ctx: Context, machine: FakeMachine
+    ):
+        out = again(ctx, state(hub(entry("napoli", 2), entry("palermo", 1))))
+        own = MeshMemberAppData.load(out.get_relation(MESH).local_app_data).entry
+        assert own is not None
+        assert own.region == "catania"
+        assert regions(machine) == ["catania", "napoli", "palermo"]
+
+    def test_the_hubs_old_copy_of_our_entry_is_not_ours(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(hub(entry("catania", 2), entry("palermo", 1))))
+        assert machine.peers[0].certificate == CERTIFICATES[0]
+        assert isinstance(out.unit_status, ops.ActiveStatus)
+
+    def test_a_silent_hub_is_remembered(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(hub(entry("palermo", 1))))
+        silent = dataclasses.replace(out.get_relation(MESH), remote_app_data={})
+        _ = again(ctx, replace(out, silent))
+        assert regions(machine) == ["catania", "palermo"]
+
+    def test_an_unreadable_hub_is_remembered_and_said(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(hub(entry("palermo", 1))))
+        bad = dataclasses.replace(out.get_relation(MESH), remote_app_data={"entries": "3"})
+        out = again(ctx, replace(out, bad))
+        assert regions(machine) == ["catania", "palermo"]
+        assert out.unit_status == ops.BlockedStatus(
+            "mesh relation 9200: refused: entries: Input should be a valid list"
+        )
+
+    def test_a_region_that_leaves_is_forgotten_by_the_hub(
+        self, ctx: Context, machine: FakeMachine
+    ):
+        out = again(ctx, state(spoke(HUB, "palermo", 1), spoke(HUB + 1, "napoli", 2)))
+        out = ctx.run(ctx.on.relation_broken(out.get_relation(HUB)), out)
+        assert regions(machine) == ["catania", "napoli"]
+        given = MeshHubAppData.load(out.get_relation(HUB + 1).local_app_data).entries or []
+        assert [each.region for each in given] == ["catania", "napoli"]
+
+    def test_nobody_takes_anothers_name(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(spoke(HUB, "catania", 1), spoke(HUB + 1, "palermo", 2)))
+        assert machine.peers[0].certificate == CERTIFICATES[0]
+        assert out.unit_status == ops.BlockedStatus(
+            "mesh relation 9100: another region is called catania already"
+        )
+
+    def test_nobody_shows_anothers_certificate(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(spoke(HUB, "palermo", 1), spoke(HUB + 1, "napoli", 1)))
+        assert regions(machine) == ["catania", "palermo"]
+        assert out.unit_status == ops.BlockedStatus(
+            "mesh relation 9101: napoli shows the certificate of palermo"
+        )
+
+    def test_only_the_leader_writes(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(spoke(HUB, "palermo"), leader=False))
+        assert out.get_relation(HUB).local_app_data == {}
+        assert regions(machine) == ["catania", "palermo"]
+
+
+class TestStandby:
+    def test_a_second_unit_waits(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(leader=False, planned_units=2))
+        assert machine.calls == ["stop"]
+        assert out.unit_status == ops.WaitingStatus(
+            "one agent a region: the leader serves, this unit stands by"
+        )
+        with pytest.raises(testing.ActionFailed, match="one agent a region"):
+            _ = ctx.run(ctx.on.action("show-zone"), out)
+
+
+class TestStatus:
+    @pytest.mark.parametrize(
+        ("config", "text"),
+        [
+            ({"zone": "Federation"}, "config: zone"),
+            ({"region": "X"}, "config: region: a region's name"),
+            ({"address-ranges": "10.0.0.1/8"}, "config: address_ranges: must be an address range"),
+            ({"evict-after": 4.0}, "config: value: evict-after must not be shorter"),
+            ({"withdraw-after": 1.0}, "config: withdraw_after"),
+            ({"dns-port": 8443}, "config: value: port, dns-port and metrics-port must differ"),
+        ],
+    )
+    def test_a_refused_configuration_blocks(
+        self,
+        ctx: Context,
+        machine: FakeMachine,
+        config: dict[str, str | int | float | bool],
+        text: str,
+    ):
+        out = ctx.run(ctx.on.config_changed(), state(config=config))
+        assert isinstance(out.unit_status, ops.BlockedStatus)
+        assert out.unit_status.message.startswith(text)
+        assert machine.calls == []
+
+    def test_without_control_plane(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(relations=[]))
+        assert out.unit_status == ops.BlockedStatus("integrate with kubernetes-control-plane")
+        assert machine.calls == []
+
+    def test_a_silent_control_plane(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(relations=[testing.Relation("kube-control")]))
+        assert out.unit_status == ops.WaitingStatus("kube-control has not given access yet")
+        assert machine.calls == []
+
+    def test_a_secret_that_is_not_granted_yet(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(secrets=[]))
+        assert out.unit_status == ops.WaitingStatus("kube-control has not given access yet")
+
+    def test_what_went_wrong(self, ctx: Context, machine: FakeMachine):
+        machine.fail["kubeconfig"] = "forbidden (403)"
+        out = again(ctx, state())
+        assert out.unit_status == ops.WaitingStatus("forbidden (403)")
+
+    def test_a_service_that_does_not_run(self, ctx: Context, machine: FakeMachine):
+        machine.down = ["named"]
+        out = again(ctx, state())
+        assert out.unit_status == ops.WaitingStatus("not running: named")
+
+    def test_an_agent_that_starts(self, ctx: Context, machine: FakeMachine):
+        machine.fail["verdict"] = "the agent does not answer: refused"
+        machine.young = True
+        out = again(ctx, state())
+        assert out.unit_status == ops.ActiveStatus(
+            "serving federation.example; 1 region; the agent is starting"
+        )
+        machine.young = False
+        out = again(ctx, out)
+        assert out.unit_status == ops.WaitingStatus("the agent does not answer: refused")
+
+    def test_two_regions_need_a_witness(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state(spoke(HUB, "palermo")))
+        assert out.unit_status == ops.ActiveStatus(
+            "serving federation.example; 2 regions; none can be judged lost without a witness"
+        )
+
+    def test_a_lost_region_is_named(self, ctx: Context, machine: FakeMachine):
+        lost = {"verdict": "lost", "withdrawn": True, "explain": "2 of 3 cannot reach it"}
+        machine.said["regions"] = {"catania": HEALTHY, "palermo": lost}
+        out = again(ctx, state())
+        assert out.unit_status == ops.WaitingStatus(
+            "serving federation.example; 1 region: palermo: withdrawn (2 of 3 cannot reach it)"
+        )
+
+    def test_a_region_of_which_nothing_is_known(self, ctx: Context, machine: FakeMachine):
+        machine.said["regions"] = {"palermo": {"verdict": "unknown", "withdrawn": False}}
+        out = again(ctx, state())
+        assert out.unit_status == ops.WaitingStatus(
+            "serving federation.example; 1 region: palermo: unknown (no reason given)"
+        )
+
+    @pytest.mark.parametrize("said", [{"panic": True}, {"quorum": False}])
+    def test_a_minority(self, ctx: Context, machine: FakeMachine, said: dict[str, bool]):
+        machine.said |= said
+        out = again(ctx, state())
+        assert out.unit_status == ops.WaitingStatus(
+            "serving federation.example; 1 region: "
+            "no majority is reached, so the last answers stay"
+        )
+
+
+class TestActions:
+    def test_show_verdict(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        _ = ctx.run(ctx.on.action("show-verdict"), out)
+        assert json.loads((ctx.action_results or {})["verdict"]) == machine.said
+        machine.fail["verdict"] = "the agent does not answer: refused"
+        with pytest.raises(testing.ActionFailed, match="does not answer"):
+            _ = ctx.run(ctx.on.action("show-verdict"), out)
+
+    def test_show_zone(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        _ = ctx.run(ctx.on.action("show-zone"), out)
+        assert ctx.action_results == {"zone": "@ 15 IN SOA ..."}
+        machine.fail["zone"] = "the name server does not give the zone: refused"
+        with pytest.raises(testing.ActionFailed, match="does not give the zone"):
+            _ = ctx.run(ctx.on.action("show-zone"), out)
+
+    def test_force_region(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        params = {"region": "palermo", "verdict": "lost", "who": "rosa", "until": "30m"}
+        _ = ctx.run(ctx.on.action("force-region", params=params), out)
+        assert ctx.action_results == {
+            "region": "palermo",
+            "verdict": "lost",
+            "said": "palermo: lost",
+        }
+        assert machine.calls[-1] == "force palermo lost by rosa until 30m"
+        machine.fail[machine.calls[-1]] = "there is no region palermo"
+        with pytest.raises(testing.ActionFailed, match="there is no region palermo"):
+            _ = ctx.run(ctx.on.action("force-region", params=params), out)
+
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            ({"config": {"region": "?"}}, "the configuration is refused"),
+            ({}, "the agent is not set up yet"),
+        ],
+    )
+    def test_what_is_missing(
+        self, ctx: Context, machine: FakeMachine, changed: dict[str, Any], reason: str
+    ):
+        with pytest.raises(testing.ActionFailed, match=reason):
+            _ = ctx.run(ctx.on.action("show-verdict"), state(**changed))
+        assert machine.calls == []
