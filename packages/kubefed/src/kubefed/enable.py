@@ -188,6 +188,20 @@ def disable(
     return kinds
 
 
+def federated_type(api: ApiClient, name: str, *, namespace: str) -> FederatedType:
+    """Give the federated type that a word means.
+
+    Args:
+        api: the host cluster.
+        name: the target as `enable` takes it, or the FederatedTypeConfig's name.
+        namespace: the federation's namespace.
+
+    Raises:
+        errors.NotFound: the kind isn't federated.
+    """
+    return TypeConfig.from_object(_type_config(Resources(api), name, namespace)).type
+
+
 def enabled_types(api: ApiClient, *, namespace: str) -> list[TypeConfig]:
     """Give the federated types, by name.
 

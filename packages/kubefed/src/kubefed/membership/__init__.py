@@ -5,18 +5,23 @@ federation's host cluster. What goes from the one to the other is an endpoint, a
 """
 
 from kubefed.accounts import Token, lasting_token, mint_token
+from kubefed.membership.both import Departure, Names, join, leave
 from kubefed.membership.endpoint import Identity, check_endpoint, identify
 from kubefed.membership.host import Cluster, list_clusters, register, unregister
 from kubefed.membership.member import account_name, managed_objects, prepare_member, remove_member
 
 __all__ = [
     "Cluster",
+    "Departure",
     "Identity",
+    "Names",
     "Token",
     "account_name",
     "check_endpoint",
     "identify",
+    "join",
     "lasting_token",
+    "leave",
     "list_clusters",
     "managed_objects",
     "mint_token",

@@ -1,0 +1,175 @@
+"""Options that many verbs share, what they print, and how they fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+import yaml
+from kubernetes.client import ApiClient
+from rich.console import Console
+from rich.table import Table
+
+from kubefed import clients, errors
+from kubefed.api import DEFAULT_NAMESPACE, Manifest
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# sysexits.h: a failure that trying again may mend.
+EXIT_FAILED, EXIT_USAGE, EXIT_RETRY = 1, 2, 75
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", help="Kubeconfig; $KUBECONFIG or ~/.kube/config unless given."),
+]
+HostContext = Annotated[
+    str | None,
+    typer.Option(
+        "--host-cluster-context",
+        help="Context of the host cluster; the current one unless given.",
+    ),
+]
+Namespace = Annotated[str, typer.Option("--kubefed-namespace", help="The federation's namespace.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+ObjectNamespace = Annotated[str, typer.Option("--namespace", "-n", help="The object's namespace.")]
+
+DEFAULT_FORMAT = Format.TABLE
+KUBEFED_NAMESPACE = DEFAULT_NAMESPACE
+
+
+def say(text: str) -> None:
+    """Print a result or a step."""
+    typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """Print what the user should know, beside the result."""
+    typer.echo(f"kubefed: {text}", err=True)
+
+
+def reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make a verb print its failure as one line and exit by what is to be done about it."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return command(*args, **kwargs)
+        except errors.KubefedError as error:
+            warn(f"error: {' '.join(str(error).split())}")
+            raise typer.Exit(exit_status(error)) from error
+
+    return run
+
+
+def exit_status(error: errors.KubefedError) -> int:
+    """Give the exit status for a failure: 2 wrong usage, 75 try again, 1 all else."""
+    if isinstance(error, errors.UsageError):
+        return EXIT_USAGE
+    return EXIT_RETRY if isinstance(error, errors.RetryLater) else EXIT_FAILED
+
+
+def boolean(text: str) -> bool:
+    """Read a flag that takes a value, as Go's flags do (`--error-on-existing=false`)."""
+    known = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    if text.lower() not in known:
+        raise typer.BadParameter(f"'{text}' is neither true nor false")
+    return known[text.lower()]
+
+
+def cluster(kubeconfig: Path | None, context: str | None) -> ApiClient:
+    """Give the client for a context."""
+    return clients.from_kubeconfig(kubeconfig, context)
+
+
+def show(
+    rows: Sequence[Any], output: Format, columns: Iterable[str], title: str | None = None
+) -> None:
+    """Print dataclasses or mappings: some columns as a table, or all they have.
+
+    Args:
+        rows: what to print.
+        output: how.
+        columns: the fields that a table shows.
+        title: the table's heading.
+    """
+    plain = [plain_data(each) for each in rows]
+    if output is Format.TABLE:
+        table(plain, columns, title)
+    else:
+        dump(plain, output)
+
+
+def table(rows: Sequence[dict[str, Any]], columns: Iterable[str], title: str | None) -> None:
+    """Print some columns of rows."""
+    names = list(columns)
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in names:
+        grid.add_column(name.upper().replace("_", "-"), overflow="fold")
+    for row in rows:
+        grid.add_row(*(_cell(row.get(name)) for name in names))
+    Console(soft_wrap=False).print(grid)
+
+
+def dump(data: object, output: Format) -> None:
+    """Print data as JSON or YAML."""
+    if output is Format.JSON:
+        say(json.dumps(data, indent=2))
+    else:
+        say(yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+def dump_manifests(manifests: Iterable[Manifest]) -> None:
+    """Print objects as a stream of YAML documents."""
+    say(yaml.safe_dump_all(list(manifests), sort_keys=False).rstrip())
+
+
+def plain_data(value: Any) -> Any:
+    """Make data that JSON can hold of dataclasses and dates."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain_data(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, dict):
+        return {str(name): plain_data(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_data(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def read_text(path: Path) -> str:
+    """Read a file, or standard input for "-"."""
+    try:
+        if str(path) == "-":
+            return typer.get_text_stream("stdin").read()
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.UsageError(f"cannot read {path}: {error}") from error
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ",".join(f"{name}={each}" for name, each in sorted(value.items()))
+    return str(value)

@@ -1,0 +1,166 @@
+"""What `kubefed status` says: clusters, types, and every object that isn't where it should be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kubernetes.client import ApiClient
+
+from kubefed.api import FEDERATED_TYPE_CONFIG as TYPE_CONFIG
+from kubefed.api import (
+    PROPAGATION_CONDITION,
+    AggregateReason,
+    ControllerState,
+    FederatedType,
+    Manifest,
+    PropagationStatus,
+    TypeConfig,
+)
+from kubefed.clients import Resources
+from kubefed.membership import Cluster, list_clusters
+
+_CLUSTER_WORDS: Mapping[str, str] = {
+    PropagationStatus.WAITING_FOR_REMOVAL: "is being removed there",
+    PropagationStatus.CLUSTER_NOT_READY: "the cluster is not ready",
+    PropagationStatus.APPLY_OVERRIDES_FAILED: "an override for the cluster can't be applied",
+    PropagationStatus.CREATION_FAILED: "the cluster refuses to create it",
+    PropagationStatus.UPDATE_FAILED: "the cluster refuses to change it",
+    PropagationStatus.DELETION_FAILED: "the cluster refuses to delete it",
+    PropagationStatus.ALREADY_EXISTS: "exists there already, and adoption is disabled",
+    PropagationStatus.MANAGED_LABEL_FALSE: "is marked there as not managed",
+    PropagationStatus.CREATION_TIMED_OUT: "the cluster didn't answer in time",
+    PropagationStatus.UPDATE_TIMED_OUT: "the cluster didn't answer in time",
+    PropagationStatus.DELETION_TIMED_OUT: "the cluster didn't answer in time",
+    PropagationStatus.CLIENT_RETRIEVAL_FAILED: "the cluster can't be entered",
+}
+_OBJECT_WORDS: Mapping[str, str] = {
+    AggregateReason.NAMESPACE_NOT_FEDERATED: "its namespace is not federated",
+    AggregateReason.COMPUTE_PLACEMENT_FAILED: "its placement can't be computed",
+    AggregateReason.CLUSTER_RETRIEVAL_FAILED: "the clusters couldn't be read",
+    AggregateReason.CHECK_CLUSTERS: "its clusters are not in order",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """An object that is not everywhere where it should be.
+
+    Attributes:
+        object: kind, namespace and name of the federated object.
+        cluster: where; "" if it isn't about one cluster.
+        reason: the reason as the API has it.
+        explain: the reason in words.
+    """
+
+    object: str
+    cluster: str
+    reason: str
+    explain: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeState:
+    """A federated type.
+
+    Attributes:
+        name: the FederatedTypeConfig's name.
+        kind: the federated kind.
+        propagation: whether it is carried to the members.
+        running: whether a controller does so; None if none has said.
+        objects: how many federated objects there are.
+    """
+
+    name: str
+    kind: str
+    propagation: bool
+    running: bool | None
+    objects: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """The federation at a glance."""
+
+    clusters: tuple[Cluster, ...]
+    types: tuple[TypeState, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all clusters are ready and all objects where they should be."""
+        return not self.problems and all(each.ready for each in self.clusters)
+
+
+def read(api: ApiClient, *, namespace: str) -> Overview:
+    """Look at a federation.
+
+    Args:
+        api: the host cluster.
+        namespace: the federation's namespace.
+    """
+    host = Resources(api)
+    types: list[TypeState] = []
+    found: list[Problem] = []
+    for manifest in host.list(TYPE_CONFIG, namespace):
+        type_config = TypeConfig.from_object(manifest)
+        items = host.list(type_config.type.federated)
+        types.append(type_state(manifest, len(items)))
+        if type_config.propagation:
+            found += [each for item in items for each in problems(item, type_config.type)]
+    return Overview(
+        clusters=tuple(list_clusters(api, namespace=namespace)),
+        types=tuple(sorted(types, key=lambda each: each.name)),
+        problems=tuple(found),
+    )
+
+
+def type_state(manifest: Mapping[str, Any], objects: int) -> TypeState:
+    """Read the state of a type from its FederatedTypeConfig.
+
+    Args:
+        manifest: the FederatedTypeConfig.
+        objects: how many federated objects there are.
+    """
+    type_config = TypeConfig.from_object(manifest)
+    state = (manifest.get("status") or {}).get("propagationController")
+    return TypeState(
+        name=type_config.name,
+        kind=type_config.type.federated.kind,
+        propagation=type_config.propagation,
+        running=None if state is None else state == ControllerState.RUNNING,
+        objects=objects,
+    )
+
+
+def problems(item: Manifest, kinds: FederatedType) -> Iterator[Problem]:
+    """Say what is wrong with a federated object, a cluster at a time.
+
+    Args:
+        item: the federated object.
+        kinds: its type.
+    """
+    metadata, status = item["metadata"], item.get("status") or {}
+    where = f"{metadata['namespace']}/" if kinds.federated.namespaced else ""
+    name = f"{kinds.federated.kind} {where}{metadata['name']}"
+    condition = next(
+        (
+            each
+            for each in status.get("conditions") or []
+            if each.get("type") == PROPAGATION_CONDITION
+        ),
+        None,
+    )
+    if condition is None:
+        yield Problem(name, "", "NoStatus", "no controller has looked at it yet")
+        return
+    unwell = [each for each in status.get("clusters") or [] if each.get("status")]
+    for each in unwell:
+        reason = str(each["status"])
+        yield Problem(name, str(each["name"]), reason, _CLUSTER_WORDS.get(reason, reason))
+    reason = str(condition.get("reason") or "")
+    if reason and not unwell:
+        yield Problem(name, "", reason, _OBJECT_WORDS.get(reason, reason))
+    elif not reason and status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        yield Problem(name, "", "Outdated", "its last change has not been carried yet")
