@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jubilant
 import pytest
-
 from federation_lab.juju import client
 from federation_lab.machines import Machines
 
@@ -155,7 +154,12 @@ def test_new_revision_is_told(models: tuple[jubilant.Juju, jubilant.Juju]) -> No
     assert task.results == {"token": {"length": "6"}}
     wait(lambda: message(consuming, "reader/0") == "token second")
     # Nobody reads the first revision any more, so its owner is asked to remove it.
-    wait(lambda: offering.show_secret(offering.secrets()[0].uri, revisions=True).revisions[0].revision == 2)  # type: ignore[index]
+    uri = offering.secrets()[0].uri
+
+    def kept() -> list[int]:
+        return [r.revision for r in offering.show_secret(uri, revisions=True).revisions or []]
+
+    wait(lambda: kept() == [2])
 
 
 def test_only_the_offering_side_grants(models: tuple[jubilant.Juju, jubilant.Juju]) -> None:
@@ -203,7 +207,9 @@ def test_settings(models: tuple[jubilant.Juju, jubilant.Juju]) -> None:
     wait(lambda: message(offering, "provider/0") == "level 7")
     assert offering.config("provider") == {"level": 7}
     offering.model_config({"update-status-hook-interval": "10m"})
-    assert offering.model_config()["update-status-hook-interval"] == "10m"  # type: ignore[index]
+    settings = offering.model_config()
+    assert settings is not None
+    assert settings["update-status-hook-interval"] == "10m"
     uri = offering.add_secret("mine", {"password": "hunter2"})
     offering.grant_secret("mine", "provider")
     got = offering.exec("secret-get", str(uri), "password", unit="provider/0")

@@ -45,7 +45,7 @@ class Api:
             made = part(controller)
             self._methods |= {n[4:]: getattr(made, n) for n in dir(made) if n.startswith("api_")}
 
-    async def call(self, method: str, params: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """One method; what it changed is on disk when it returns.
 
         Raises:
@@ -89,8 +89,9 @@ class Api:
         return {"name": app.name, "charm": metadata.name, "base": app.base,
                 "revision": str(app.charm_revision)}  # fmt: skip
 
-    async def api_deploy_bundle(self, model: str, bundle: dict[str, Any], *,
-                                dry_run: bool = False, trust: bool = False) -> list[str]:  # fmt: skip
+    async def api_deploy_bundle(
+        self, model: str, bundle: dict[str, Any], *, dry_run: bool = False, trust: bool = False
+    ) -> list[str]:
         """Makes a model what a bundle says."""
         merged = TypeAdapter(Bundle).validate_python(bundle)
         charms: dict[str, charm.Charm] = {}
@@ -100,7 +101,8 @@ class Api:
             if not spec.local:
                 raise JujuError(
                     f'application "{spec.name}": charm "{spec.charm}" is in Charmhub, which the '
-                    "lab does not reach: name a packed charm (./x.charm), as overlays/lab.yaml does"
+                    "lab does not reach: name a packed charm (./x.charm), as "
+                    "overlays/lab.yaml does"
                 )
             charms[spec.name] = await self._charm(spec.charm)
         controller = self._controller

@@ -1,4 +1,4 @@
-"""The controller's methods about secrets: those of charms to see, those of the operator to keep."""
+"""The controller's methods about secrets: the charms' to see, the operator's to keep."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class Secrets:
             wanted = f"{app}/{number}"
         return {i: s for i, s in found.items() if not owner or s["owner"] == wanted}
 
-    def api_show_secret(self, model: str, secret: str, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+    def api_show_secret(self, model: str, secret: str, **asked: Any) -> dict[str, Any]:
         """One secret, revealed if asked."""
         found = self._find(self._model(model), secret)
         revision = asked.get("revision")
@@ -75,7 +75,7 @@ class Secrets:
         return f"secret:{secret.id}"
 
     def api_update_secret(self, model: str, secret: str, content: dict[str, str],
-                          **changes: Any) -> None:  # noqa: ANN401  # fmt: skip
+                          **changes: Any) -> None:  # fmt: skip
         """New content or metadata of an operator's secret."""
         held = self._model(model)
         found = self._find(held, secret, own=True)

@@ -138,7 +138,7 @@ class Tasks:
         held = self._model(model)
 
         def ended() -> bool:
-            return all(held.tasks[t].status in _ENDED and held.tasks[t].completed
+            return all((held.tasks[t].status in _ENDED and held.tasks[t].completed)
                        or held.tasks[t].status == "cancelled"
                        for t in tasks if t in held.tasks)  # fmt: skip
 

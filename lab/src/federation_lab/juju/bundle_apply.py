@@ -80,8 +80,8 @@ def _ordered(bundle: Bundle) -> list[ApplicationSpec]:
             if not any(bundle_check.parse_placement(t).application in specs for t in s.to)
         ]
         # Placed in a circle: any order is as good, and the placement itself will be refused.
-        for spec in ready or list(specs.values()):
-            ordered.append(specs.pop(spec.name))
+        ordered += ready or list(specs.values())
+        specs = {name: s for name, s in specs.items() if s not in ordered}
     return ordered
 
 

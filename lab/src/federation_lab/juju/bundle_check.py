@@ -79,7 +79,7 @@ def check_constraints(text: str) -> str | None:
         if key not in _CONSTRAINTS:
             return f'unknown constraint "{key}"'
         if key in {"mem", "root-disk"} and value and not _SIZE.match(value):
-            return f'bad "{key}" constraint: must be a non-negative float with optional M/G/T/P suffix'
+            return f'bad "{key}" constraint: must be a number with an optional M/G/T/P suffix'
         if key in {"cores", "cpu-cores", "cpu-power"} and value and not value.isdigit():
             return f'bad "{key}" constraint: must be a non-negative integer'
     return None
@@ -101,8 +101,10 @@ def check(bundle: Bundle, packed: Mapping[str, Charm] | None = None) -> list[str
         found.append("at least one application must be specified")
     if bundle.default_base and not _BASE.match(bundle.default_base):
         found.append(f'bundle declares an invalid base "{bundle.default_base}"')
-    for name in sorted(bundle.applications.keys() & bundle.saas.keys()):
-        found.append(f'application "{name}" and SAAS "{name}" share the same name')
+    found += [
+        f'application "{name}" and SAAS "{name}" share the same name'
+        for name in sorted(bundle.applications.keys() & bundle.saas.keys())
+    ]
     for name, url in bundle.saas.items():
         try:
             names.parse_offer_url(url)
@@ -243,7 +245,10 @@ def _with_charm(bundle: Bundle, name: str, metadata: Charm) -> Iterator[str]:
                 )
     for resource in spec.resources:
         if resource not in metadata.resources:
-            yield f'charm "{metadata.name}" used by application "{name}" has no resource "{resource}"'
+            yield (
+                f'charm "{metadata.name}" used by application "{name}" has no resource '
+                f'"{resource}"'
+            )
 
 
 def _with_charms(bundle: Bundle, packed: Mapping[str, Charm]) -> Iterator[str]:
@@ -271,5 +276,6 @@ def _with_charms(bundle: Bundle, packed: Mapping[str, Charm]) -> Iterator[str]:
             )
         elif {first.role, second.role} != {"provider", "requirer"}:
             yield (
-                f'relation "{relation[0]}" to "{relation[1]}" relates {first.role} to {second.role}'
+                f'relation "{relation[0]}" to "{relation[1]}" relates {first.role} '
+                f"to {second.role}"
             )

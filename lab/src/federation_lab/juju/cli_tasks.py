@@ -79,7 +79,7 @@ def parameters(words: list[str], path: str, *, texts: bool) -> dict[str, Any]:
     return found
 
 
-def _typed(text: str) -> Any:  # noqa: ANN401
+def _typed(text: str) -> Any:
     import yaml
 
     try:

@@ -133,7 +133,7 @@ def config_words(words: Sequence[str], app: str = "") -> dict[str, Any]:
     return found
 
 
-def render(value: Any, style: str) -> str:  # noqa: ANN401
+def render(value: Any, style: str) -> str:
     """A value as JSON or YAML."""
     if style == "json":
         return json.dumps(value) + "\n"
@@ -142,7 +142,7 @@ def render(value: Any, style: str) -> str:  # noqa: ANN401
     return yaml.safe_dump(value, default_flow_style=False, sort_keys=False)
 
 
-def emit(space: Namespace, value: Any, tabular: Callable[[], str]) -> int:  # noqa: ANN401
+def emit(space: Namespace, value: Any, tabular: Callable[[], str]) -> int:
     """Prints an answer in the format that was asked for."""
     style = str(space.format)
     text = render(value, style) if style in {"json", "yaml"} else tabular()

@@ -69,7 +69,7 @@ def start(lab: Path) -> None:
         if running(lab):
             return
         code = process.poll()
-        # Another call may have started one in the same moment; then ours ends and that one answers.
+        # Another call may have started one in the same moment: ours ends, that one answers.
         if code is not None and not _someone_holds(lab):
             words = log.read_text(errors="replace").strip().splitlines()
             reason = words[-1] if words else f"exit status {code}"
@@ -115,7 +115,7 @@ def stop(lab: Path, timeout_s: float = 15.0) -> bool:
     raise ControllerError(f"the lab's controller (process {pid}) did not end in {timeout_s:g} s")
 
 
-def call(method: str, *, wait_s: float = 120.0, **params: Any) -> Any:  # noqa: ANN401
+def call(method: str, *, wait_s: float = 120.0, **params: Any) -> Any:
     """Asks the controller, starting it if need be.
 
     Args:

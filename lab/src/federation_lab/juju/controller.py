@@ -1,4 +1,4 @@
-"""The controller: one process that holds the state, runs the agents and answers the command line."""
+"""The controller: holds the state, starts machines, runs the agents and answers hook tools."""
 
 import asyncio
 import contextlib
@@ -161,7 +161,7 @@ class Controller:
         try:
             await work()
         except (OSError, RuntimeError, JujuError, ValueError) as error:
-            logger.error("%s: %s", name, error)  # noqa: TRY400
+            logger.error("%s: %s", name, error)
             await asyncio.sleep(2)
         finally:
             self._jobs.pop(name, None)

@@ -146,7 +146,7 @@ def members(state: State, view: View, unit_name: str) -> dict[str, int]:
     if app is None:
         return {}
     found: dict[str, int] = {}
-    for real in view.remote.scope:
+    for real in sorted(view.remote.scope, key=names.number_of):
         other = app.units.get(real)
         if other is None or other.life != "alive" or (view.peer and real == unit_name):
             continue

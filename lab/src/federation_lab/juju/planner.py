@@ -13,9 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from federation_lab.juju import lookup, relations, secretbook
-from federation_lab.juju.charm import Charm
-from federation_lab.juju.state import Application, Model, RelationLocal, State, Task, Unit
+from federation_lab.juju import lookup, names, relations, secretbook
+from federation_lab.juju.state import Application, Model, RelationLocal, Secret, State, Task, Unit
 
 Kind = Literal[
     "install", "upgrade-charm", "leader-elected", "config-changed", "start", "stop", "remove",
@@ -133,9 +132,7 @@ def _update_status_due(model: Model, unit: Unit, now: datetime) -> bool:
 
 def update_status_interval(model: Model) -> timedelta | None:
     """How often update-status runs; None if the model has it switched off."""
-    from federation_lab.juju.names import parse_duration
-
-    interval = parse_duration(str(model.config.get("update-status-hook-interval", "5m")))
+    interval = names.parse_duration(str(model.config.get("update-status-hook-interval", "5m")))
     return interval if interval.total_seconds() > 0 else None
 
 
@@ -204,83 +201,97 @@ def secret_hooks(state: State, model: Model, unit: Unit, now: datetime) -> Itera
     seen = unit.local.secrets
     for secret, tracking in secretbook.tracked(state, model, unit.name):
         latest = secret.latest.number
-        if tracking.revision < latest and seen.changed.get(secret.id) != latest:
-            if secretbook.manages(secret, model, unit.name):
-                continue
-            uri = secretbook.uri(secret, model.uuid)
-            yield Hook(kind="secret-changed", secret=uri, secret_label=tracking.label,
-                       revision=latest)  # fmt: skip
+        told = tracking.revision >= latest or seen.changed.get(secret.id) == latest
+        if not told and not secretbook.manages(secret, model, unit.name):
+            yield _secret("secret-changed", secret, model, latest, tracking.label)
     for secret in model.secrets.values():
-        if not secretbook.manages(secret, model, unit.name):
-            continue
-        uri = secretbook.uri(secret, model.uuid)
-        if secret.rotate_at and secret.rotate_at <= now:
-            if seen.rotated.get(secret.id) != secret.rotate_at:
-                yield Hook(kind="secret-rotate", secret=uri, secret_label=secret.label)
-        for revision in secret.revisions:
-            key = f"{secret.id}/{revision.number}"
-            if revision.expires and revision.expires <= now and key not in seen.expired:
-                yield Hook(kind="secret-expired", secret=uri, secret_label=secret.label,
-                           revision=revision.number)  # fmt: skip
-            if secretbook.obsolete(state, secret, revision.number) and key not in seen.removed:
-                yield Hook(kind="secret-remove", secret=uri, secret_label=secret.label,
-                           revision=revision.number)  # fmt: skip
+        if secretbook.manages(secret, model, unit.name):
+            yield from _owned(state, model, unit, secret, now)
+
+
+def _owned(
+    state: State, model: Model, unit: Unit, secret: Secret, now: datetime
+) -> Iterator[Hook]:
+    seen = unit.local.secrets
+    if secret.rotate_at and secret.rotate_at <= now:
+        yield _secret("secret-rotate", secret, model, secret.latest.number)
+    for revision in secret.revisions:
+        key = f"{secret.id}/{revision.number}"
+        if revision.expires and revision.expires <= now and key not in seen.expired:
+            yield _secret("secret-expired", secret, model, revision.number)
+        if secretbook.obsolete(state, secret, revision.number) and key not in seen.removed:
+            yield _secret("secret-remove", secret, model, revision.number)
+
+
+def _secret(
+    kind: Kind, secret: Secret, model: Model, revision: int, label: str | None = None
+) -> Hook:
+    return Hook(
+        kind=kind,
+        secret=secretbook.uri(secret, model.uuid),
+        secret_label=secret.label if label is None else label,
+        revision=revision,
+    )
 
 
 def complete(state: State, model: Model, unit: Unit, hook: Hook, now: datetime) -> None:
     """Writes down that a hook ran (or was skipped by the operator's word)."""
-    local = unit.local
-    app = model.applications[_app(unit)]
     if hook.relation:
         _complete_relation(state, model, unit, hook)
     elif hook.secret:
         _complete_secret(model, unit, hook)
-    elif hook.kind == "install":
-        local.installed = True
-        local.charm_sha256 = app.charm.sha256
-    elif hook.kind == "upgrade-charm":
-        local.charm_sha256 = app.charm.sha256
-    elif hook.kind == "leader-elected":
-        local.leader = True
-    elif hook.kind == "config-changed":
-        local.config_seen = config_seen(model, app, unit)
-    elif hook.kind == "start":
-        local.started, local.restarted = True, False
-        local.last_update_status = local.last_update_status or now
-    elif hook.kind == "stop":
-        local.started = False
-    elif hook.kind == "remove":
-        local.stopped = True
-    elif hook.kind == "update-status":
-        local.last_update_status = now
+    else:
+        _complete_own(model, unit, hook, now)
+
+
+def _complete_own(model: Model, unit: Unit, hook: Hook, now: datetime) -> None:
+    local = unit.local
+    app = model.applications[_app(unit)]
+    match hook.kind:
+        case "install" | "upgrade-charm":
+            local.installed, local.charm_sha256 = True, app.charm.sha256
+        case "leader-elected":
+            local.leader = True
+        case "config-changed":
+            local.config_seen = config_seen(model, app, unit)
+        case "start":
+            local.started, local.restarted = True, False
+            local.last_update_status = local.last_update_status or now
+        case "stop":
+            local.started = False
+        case "remove":
+            local.stopped = True
+        case "update-status":
+            local.last_update_status = now
+        case _:
+            pass
 
 
 def _complete_relation(state: State, model: Model, unit: Unit, hook: Hook) -> None:
     view = lookup.view_of(state, hook.relation, model.uuid, _app(unit))
     local = unit.local.relations.setdefault(hook.relation, RelationLocal())
-    if hook.kind == "relation-created":
-        local.created = True
-        if view is not None:
-            machine = model.machines.get(unit.machine)
-            address = machine.address if machine else ""
-            relations.enter(view.own, unit.name, network_settings(address))
-    elif hook.kind == "relation-joined":
-        local.members[hook.remote_unit] = hook.version
-        local.changed_pending = hook.remote_unit
-    elif hook.kind == "relation-changed" and hook.remote_unit:
-        local.members[hook.remote_unit] = hook.version
-        if local.changed_pending == hook.remote_unit:
-            local.changed_pending = ""
-    elif hook.kind == "relation-changed":
-        local.app_version = hook.version
-    elif hook.kind == "relation-departed":
-        local.members.pop(hook.remote_unit, None)
-        if local.changed_pending == hook.remote_unit:
-            local.changed_pending = ""
-    elif hook.kind == "relation-broken":
-        unit.local.relations.pop(hook.relation, None)
-        if view is not None:
-            relations.leave(view.own, unit.name)
+    remote = hook.remote_unit
+    match hook.kind:
+        case "relation-created":
+            if view is not None:
+                machine = model.machines.get(unit.machine)
+                address = machine.address if machine else ""
+                relations.enter(view.own, unit.name, network_settings(address))
+        case "relation-joined":
+            local.members[remote] = hook.version
+            local.changed_pending = remote
+        case "relation-changed" if not remote:
+            local.app_version = hook.version
+        case "relation-changed":
+            local.members[remote] = hook.version
+        case "relation-departed":
+            local.members.pop(remote, None)
+        case _:
+            unit.local.relations.pop(hook.relation, None)
+            if view is not None:
+                relations.leave(view.own, unit.name)
+    if hook.kind != "relation-joined" and remote and local.changed_pending == remote:
+        local.changed_pending = ""
 
 
 def network_settings(address: str) -> dict[str, str]:
@@ -306,13 +317,3 @@ def _complete_secret(model: Model, unit: Unit, hook: Hook) -> None:
         seen.expired.append(key)
     elif hook.kind == "secret-remove":
         seen.removed.append(key)
-
-
-def charm_dir(unit: str) -> str:
-    """A unit's charm folder, below Juju's data folder."""
-    return f"agents/unit-{unit.replace('/', '-')}/charm"
-
-
-def action_defined(charm: Charm, action: str) -> bool:
-    """Whether a charm has an action."""
-    return action in charm.actions

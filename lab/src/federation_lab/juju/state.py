@@ -27,20 +27,17 @@ class Status(BaseModel):
 class RelationLocal(BaseModel):
     """What one unit's agent has already told its charm about one relation."""
 
-    created: bool = False
     members: dict[str, int] = Field(default_factory=dict)
     """Remote units joined, with the version of their settings that was told."""
     app_version: int = 0
     changed_pending: str = ""
     """A unit that joined and whose first relation-changed is still to run."""
-    broken: bool = False
 
 
 class SecretLocal(BaseModel):
     """What one unit's agent has told its charm about secrets."""
 
     changed: dict[str, int] = Field(default_factory=dict)
-    rotated: dict[str, datetime] = Field(default_factory=dict)
     expired: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
 

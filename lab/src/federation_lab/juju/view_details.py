@@ -1,4 +1,4 @@
-"""``show-unit``, ``show-application``, ``config``, ``show-model``, secrets and tasks as JSON. Pure."""
+"""Units, applications, configuration, models, secrets and tasks as Juju's JSON. Pure."""
 
 import hashlib
 from datetime import datetime
@@ -188,16 +188,15 @@ def secret(
         "updated": names.iso(held.updated),
         "checksum": _checksum(held.latest.content),
     }
-    for key, value in (
-        ("name", held.name),
-        ("label", held.label),
-        ("description", held.description),
-        ("rotation", held.rotate if held.rotate != "never" else ""),
-        ("rotates", names.iso(held.rotate_at) if held.rotate_at else ""),
-        ("expires", names.iso(held.latest.expires) if held.latest.expires else ""),
-    ):
-        if value:
-            shown[key] = value
+    optional = {
+        "name": held.name,
+        "label": held.label,
+        "description": held.description,
+        "rotation": held.rotate if held.rotate != "never" else "",
+        "rotates": names.iso(held.rotate_at) if held.rotate_at else "",
+        "expires": names.iso(held.latest.expires) if held.latest.expires else "",
+    }
+    shown |= {key: value for key, value in optional.items() if value}
     if held.grants:
         shown["access"] = [_grant(state, held, g.target, g.relation) for g in held.grants]
     if revisions:

@@ -16,7 +16,7 @@ class ConsumerCharm(ops.CharmBase):
         framework.observe(self.on.collect_unit_status, self._status)
 
     def _start(self, _: ops.StartEvent) -> None:
-        with open("/var/lib/consumer-starts", "a") as file:  # noqa: PTH123
+        with open("/var/lib/consumer-starts", "a") as file:
             file.write("start\n")
 
     def _read(self, _: ops.RelationEvent) -> None:
@@ -30,7 +30,7 @@ class ConsumerCharm(ops.CharmBase):
 
     def _show(self, *, refresh: bool) -> str:
         relation = self.model.get_relation("api")
-        if relation is None or relation.app is None:
+        if relation is None:
             return ""
         identifier = relation.data[relation.app].get("secret")
         if not identifier:

@@ -33,9 +33,9 @@ class ProviderCharm(ops.CharmBase):
             return
         secret = self._secret()
         secret.grant(event.relation)
-        identifier = secret.get_info().id.rpartition(":")[2]
         bag = event.relation.data[self.app]
-        bag["secret"] = f"secret://{self.model.uuid}/{identifier}"
+        # With the model's UUID in it, without which another model cannot find it.
+        bag["secret"] = secret.get_info().id
         bag["seen"] = json.dumps({"app": event.relation.app.name})
 
     def _remove(self, event: ops.SecretRemoveEvent) -> None:
