@@ -177,7 +177,7 @@ def again(ctx: Context, out: testing.State) -> testing.State:
     return ctx.run(ctx.on.update_status(), out)
 
 
-def replace(out: testing.State, relation: testing.Relation) -> testing.State:
+def replace(out: testing.State, relation: testing.RelationBase) -> testing.State:
     rest = {each for each in out.relations if each.id != relation.id}
     return dataclasses.replace(out, relations={*rest, relation})
 

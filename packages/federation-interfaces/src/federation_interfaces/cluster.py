@@ -256,10 +256,13 @@ class Cluster:
                 "spec": {"expirationSeconds": int(lifetime.total_seconds())},
             },
         )
-        status = answer["status"]
-        return Credential(
-            str(status["token"]), datetime.fromisoformat(status["expirationTimestamp"])
-        )
+        status: dict[str, Any] = answer.get("status") or {}
+        try:
+            end = datetime.fromisoformat(status["expirationTimestamp"])
+            return Credential(str(status["token"]), end)
+        except (KeyError, ValueError) as error:
+            text = f"{self.address.server}: the answer to the request for a token has no token"
+            raise ClusterUnreachableError(text) from error
 
 
 def account_objects(account: Account) -> list[tuple[str, dict[str, Any]]]:
@@ -360,9 +363,14 @@ def _connect(host: str, port: int, context: ssl.SSLContext) -> http.client.HTTPS
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not signed by the given CA ({error.verify_message})"
+        return f"its certificate is not signed by the given CA ({_ssl_text(error)})"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error})"
+        return f"TLS failed ({_ssl_text(error)})"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
+
+
+def _ssl_text(error: ssl.SSLError) -> str:
+    # Only what OpenSSL raises has these; and both may be empty.
+    return str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
