@@ -31,6 +31,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """The serial and the generation; a restored or emptied zone shows in one of them."""
+
+    serial: int
+    generation: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """The whole zone as one complete reading gave it."""
 
@@ -45,6 +53,11 @@ class View:
         for name, kind in records:
             names.setdefault(name, set()).add(kind)
         return View(serial, records, {n: frozenset(k) for n, k in names.items()})
+
+    def stamp(self, zone: str) -> Stamp:
+        """The stamp that this reading had."""
+        found = self.records.get((owner_name(zone), "TXT"))
+        return Stamp(self.serial, () if found is None else found.values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 The zone as read last is kept, so that a verdict goes out in one message without reading first; the
 prerequisites in it make the server refuse if that reading is no longer true. Every compare
-interval the serial is asked, and the zone read again if it moved, or at least every fifth time: a
-zone that was emptied or altered is put right without anybody noticing.
+interval the serial and the generation are asked, and the zone is read again if they moved, or at
+least every thirtieth time: a zone that was emptied, altered or restored from a backup is put right
+without anybody noticing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_FULL_EVERY = 5
+_FULL_EVERY = 30
 _TRIES = 4
 _LONGEST_BACKOFF = 5.0
 
@@ -136,10 +137,10 @@ class Publisher:
 
     async def _moved(self) -> bool:
         try:
-            serial = await self._thread(self._provider.serial)
+            stamp = await self._thread(self._provider.stamp)
         except ProviderError:
             return True  # the pass that follows finds out what is wrong
-        return self._view is None or serial != self._view.serial
+        return self._view is None or stamp != self._view.stamp(self._rules.zone)
 
     async def _pass(self) -> Pass:
         now = self._clock()

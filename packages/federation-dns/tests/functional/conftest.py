@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -284,7 +285,7 @@ class Region:
             )
         eventually(lambda: self.ask(ZONE, "SOA") != [], 10, f"named of {self.name} answers")
 
-    def write_config(self, speed: float = 5.0, **more: Any) -> None:
+    def write_config(self, speed: float = 4.0, **more: Any) -> None:
         body: dict[str, Any] = {
             "region": self.name,
             "zone": ZONE,
@@ -399,9 +400,11 @@ class Region:
         )
 
     def verdict(self) -> dict[str, Any]:
-        done = self.cli("verdict", "--format", "json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
+        """As the controller asks: without a certificate of its own."""
+        context = keys.client_context(self.certificate.read_text(), None, None)
+        url = f"https://127.0.0.1:{self.mesh_port}/v1/verdict"
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
         return found
 
     def log(self) -> str:

