@@ -8,7 +8,8 @@ from typing import Any
 import federation_dns_unit
 import mesh_entries
 import ops
-from federation_dns_unit import Machine, Place, Settings, UnitError
+from dns_settings import Place, Settings
+from federation_dns_unit import Machine, UnitError
 from federation_interfaces import (
     DatabagError,
     MeshEntry,
@@ -17,11 +18,10 @@ from federation_interfaces import (
     RegionHealthUnitData,
 )
 from federation_interfaces.cluster import Access, read_access
-from federation_interfaces.databag import describe
+from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
 from mesh_entries import Heard, Known
 from ops.interface_kube_control import KubeControlRequirer
-from pydantic import ValidationError
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class FederationDnsCharm(ops.CharmBase):
             settings = self.settings()
             place = self.place(settings)
         except ValueError as error:
-            raise UnitError(f"the configuration is refused: {_text(error)}") from error
+            raise UnitError(f"the configuration is refused: {error_text(error)}") from error
         if place is None or not self.machine.certificate():
             raise UnitError("the agent is not set up yet")
         return settings, place
@@ -232,7 +232,7 @@ class FederationDnsCharm(ops.CharmBase):
             settings = self.settings()
             place = self.place(settings)
         except ValueError as error:
-            event.add_status(ops.BlockedStatus(f"config: {_text(error)}"))
+            event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
             return
         if not self.model.relations[KUBE_CONTROL]:
             event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
@@ -300,10 +300,6 @@ def _heard(relation: ops.Relation) -> Heard:
     except DatabagError as error:
         return Heard(problem=f"refused: {error}", from_hub=is_hub)
     return Heard([entry] if entry else None)
-
-
-def _text(error: ValueError) -> str:
-    return describe(error) if isinstance(error, ValidationError) else str(error)
 
 
 if __name__ == "__main__":

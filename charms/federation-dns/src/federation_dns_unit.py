@@ -8,13 +8,13 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from charmlibs import passwd, systemd
+from dns_settings import AGENT_UNIT, NAMED_UNIT, Place, Settings
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
     Access,
@@ -24,9 +24,8 @@ from federation_interfaces.cluster import (
     kubeconfig,
 )
 from federation_interfaces.federation_mesh import MeshEntry
-from federation_interfaces.fields import check_network, check_region
 from federation_interfaces.files import hand_over, make_directory, write_file
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
@@ -41,118 +40,9 @@ COMMAND_TIMEOUT_S = 20
 _NO_SHELL = "/usr/sbin/nologin"
 _READ = ("get", "list", "watch")
 
-NAMED_UNIT = """\
-# Written by the charm federation-dns: the distribution's unit with a configuration of its own.
-[Unit]
-Description=BIND 9, authority for the federation's zone
-After=network-online.target
-Wants=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=/usr/sbin/named -g -u bind -c {configuration}
-Restart=always
-RestartSec=1
-NoNewPrivileges=true
-ProtectHome=true
-PrivateTmp=true
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-AGENT_UNIT = """\
-[Unit]
-Description=Agent of the federation's DNS
-After=network-online.target named.service
-Wants=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-User={user}
-Group={user}
-SupplementaryGroups={group}
-Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-ExecStart={command}
-Restart=always
-RestartSec=1
-NoNewPrivileges=true
-CapabilityBoundingSet=
-ProtectSystem=strict
-ReadWritePaths={state}
-ProtectHome=true
-PrivateTmp=true
-PrivateDevices=true
-ProtectKernelTunables=true
-ProtectKernelModules=true
-ProtectControlGroups=true
-RestrictSUIDSGID=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=true
-UMask=0077
-
-[Install]
-WantedBy=multi-user.target
-"""
-
 
 class UnitError(Exception):
     """The machine was not brought to the wanted state; the text says why."""
-
-
-class Settings(BaseModel):
-    """The charm's configuration, read and checked."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
-
-    zone: str = Field(
-        default="federation.example",
-        max_length=180,
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
-    )
-    region: str = ""
-    address_ranges: tuple[str, ...] = ()
-    port: int = Field(default=8443, ge=1024, le=65535)
-    dns_port: int = Field(default=53, ge=1, le=65535)
-    metrics_port: int = Field(default=9153, ge=1024, le=65535)
-    ttl: int = Field(default=15, ge=1, le=3600)
-    withdraw_after: float = Field(default=5.0, ge=2.5, le=86400)
-    evict_after: float = Field(default=20.0, ge=2.5, le=86400)
-    return_after: float = Field(default=30.0, gt=0, le=86400)
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        return check_region(value) if value else value
-
-    @field_validator("address_ranges", mode="before")
-    @classmethod
-    def _ranges(cls, value: str) -> tuple[str, ...]:
-        return tuple(check_network(part.strip()) for part in value.split(",") if part.strip())
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Settings":
-        if self.evict_after < self.withdraw_after:
-            raise ValueError("evict-after must not be shorter than withdraw-after")
-        if len({self.port, self.dns_port, self.metrics_port}) != 3:
-            raise ValueError("port, dns-port and metrics-port must differ")
-        return self
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where this unit is: its region's name and its addresses.
-
-    Attributes:
-        listen: the address to bind to.
-        address: the address by which others reach it.
-        subnet: of the address, for the default of address-ranges.
-    """
-
-    region: str
-    listen: str
-    address: str
-    subnet: str
 
 
 class Kept(BaseModel):

@@ -15,11 +15,10 @@ from federation_interfaces.cluster import (
     ClusterError,
     read_access,
 )
-from federation_interfaces.databag import describe
+from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
 from kubefed_member import Federation, MemberError, Records, Settings
 from ops.interface_kube_control import KubeControlRequirer
-from pydantic import ValidationError
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +283,7 @@ class KubefedMemberCharm(ops.CharmBase):
             settings = self.settings()
             region = self.region(settings)
         except ValueError as error:
-            event.fail(f"the configuration is refused: {_text(error)}")
+            event.fail(f"the configuration is refused: {error_text(error)}")
             return
         access = self.access(settings)
         if access is None:
@@ -343,7 +342,7 @@ class KubefedMemberCharm(ops.CharmBase):
             settings = self.settings()
             _ = self.region(settings)
         except ValueError as error:
-            event.add_status(ops.BlockedStatus(f"config: {_text(error)}"))
+            event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
             return
         if not self.model.relations[KUBE_CONTROL]:
             event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
@@ -386,10 +385,6 @@ class KubefedMemberCharm(ops.CharmBase):
             return ops.WaitingStatus(f"{host.host_cluster}: {federation.error}{left}")
         joined = "member of" if host.joined else "ready to join"
         return ops.ActiveStatus(f"{joined} {host.host_cluster}{left}")
-
-
-def _text(error: ValueError) -> str:
-    return describe(error) if isinstance(error, ValidationError) else str(error)
 
 
 if __name__ == "__main__":

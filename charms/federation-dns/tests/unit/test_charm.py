@@ -10,7 +10,8 @@ import federation_dns_unit
 import ops
 import pytest
 from charm import FederationDnsCharm
-from federation_dns_unit import Machine, Place, Settings, UnitError
+from dns_settings import Place, Settings
+from federation_dns_unit import Machine, UnitError
 from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
 from federation_interfaces.cluster import Access
 from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data

@@ -78,3 +78,8 @@ def describe(error: ValidationError) -> str:
         place = ".".join(str(part) for part in item["loc"]) or "value"
         parts.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts)
+
+
+def error_text(error: ValueError) -> str:
+    """Say what a refused value was refused for."""
+    return describe(error) if isinstance(error, ValidationError) else str(error)
