@@ -247,9 +247,12 @@ def _overlay(merged: Document, overlay: Document) -> None:
 def _merged_body(base: Document, overlay: Document) -> Document:
     body = dict(base)
     for key, value in overlay.items():
-        if key in _MAPPINGS and isinstance(value, dict) and isinstance(body.get(key), dict):
-            body[key] = {**body[key], **value}
+        if key in _MAPPINGS and value and isinstance(body.get(key), dict):
+            # Key by key; a key without a value takes the base's away.
+            both = {**body[key], **value}
+            body[key] = {k: v for k, v in both.items() if v is not None}
         else:
+            # An empty mapping clears what the base has.
             body[key] = value
     if "num_units" in overlay:
         body.pop("scale", None)

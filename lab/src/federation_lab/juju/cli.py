@@ -51,6 +51,24 @@ def find(verb: str) -> "Command":
     raise UsageError(f'"{verb}" is not a juju command. See "help" for those that there are')
 
 
+_TARGETS = ("-u", "--unit", "--machine", "-a", "--app", "--application", "--all")
+
+
+def is_region_form(argv: list[str]) -> bool:
+    """Whether this is the lab's own ``exec REGION -- COMMAND`` and not Juju's ``exec``."""
+    if argv[0] != "exec" or len(argv) < 3 or argv[1].startswith("-"):
+        return False
+    before = argv[: argv.index("--")] if "--" in argv else argv
+    return not any(word.partition("=")[0] in _TARGETS for word in before)
+
+
+def _in_region(region: str, command: list[str]) -> int:
+    from federation_lab.commands import wan
+
+    wan.execute(region, command[1:] if command[0] == "--" else command)
+    return 0
+
+
 def main(argv: list[str]) -> int:
     """One command.
 
@@ -63,6 +81,8 @@ def main(argv: list[str]) -> int:
     try:
         if not argv:
             raise UsageError('no command given. See "help" for those that there are')
+        if is_region_form(argv):
+            return _in_region(argv[1], argv[2:])
         command = find(argv[0])
         if {"-h", "--help"} & set(argv[1 : argv.index("--") if "--" in argv else None]):
             sys.stdout.write(command.help_text(argv[0]))

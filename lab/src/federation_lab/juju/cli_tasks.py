@@ -2,7 +2,6 @@
 
 import shlex
 import subprocess
-import sys
 from typing import Any
 
 from federation_lab.juju.cliargs import (
@@ -192,8 +191,6 @@ def _exec(space: Namespace) -> int:
         for key in ("unit", "machine", "application")
     }
     if not any(named.values()) and not space.all:
-        if space.words and space.rest:
-            return _in_region(space.words[0], space.rest)
         raise UsageError(
             "You must specify a target with --all, --machine, --application or --unit "
             "(the lab's own form is: exec REGION -- COMMAND)"
@@ -214,12 +211,6 @@ def _exec(space: Namespace) -> int:
         command=words[0] if len(words) == 1 else shlex.join(words),
     )
     return _follow(space, started)
-
-
-def _in_region(region: str, command: list[str]) -> int:
-    """The lab's own form: a command in a region's network, on its first machine."""
-    machine = call("machine", model=region, target="0")
-    return subprocess.run([*machine["command"], *command], check=False).returncode
 
 
 def _actions_args(parser: Parser) -> None:
@@ -320,11 +311,6 @@ def _local(model: str, text: str) -> str:
     machine = call("machine", model=model, target=target.rpartition("@")[2])
     # What is no absolute path starts at the home of the one who logs in.
     return machine["root"] + (path if path.startswith("/") else f"/root/{path}")
-
-
-def main_output(text: str) -> None:
-    """Prints text that a program may read."""
-    sys.stdout.write(text)
 
 
 _RUN = Command("Runs an action on units and waits for it.", _run_args, _run, formats=_SHOWN)

@@ -4,12 +4,22 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from federation_lab.juju import deployment, hookrun, lookup, names, offers, toolclient, tools
+from federation_lab.juju import (
+    deployment,
+    hookrun,
+    lookup,
+    names,
+    offers,
+    toolclient,
+    tools,
+    unpack,
+)
 from federation_lab.juju.agent import UnitAgent
 from federation_lab.juju.errors import JujuError
 from federation_lab.juju.hookcontext import HookContext
@@ -21,6 +31,19 @@ from federation_lab.juju.store import Store
 logger = logging.getLogger(__name__)
 
 _FRAME_MOST = 16 * 1024 * 1024
+
+
+LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def log_level(model: Model) -> str:
+    """From which level on a model's units are logged, by its ``logging-config``."""
+    level = "INFO"
+    for part in str(model.config.get("logging-config", "")).replace(";", " ").split():
+        name, _, wanted = part.partition("=")
+        if name in {"<root>", "unit"} and wanted.upper() in LEVELS:
+            level = wanted.upper()
+    return level
 
 
 class Controller:
@@ -67,7 +90,9 @@ class Controller:
         return self.store.folder / "running" / name
 
     def log(self, model: Model, source: str, level: str, text: str) -> None:
-        """Writes into a model's log."""
+        """Writes into a model's log, from the level on that the model asks for."""
+        if LEVELS.index(level) < LEVELS.index(log_level(model)):
+            return
         self.store.log(model.name, self.now(), source, level, text)
 
     def touch(self, *, wake: bool = True) -> None:
@@ -325,7 +350,33 @@ class Controller:
         """Copies a packed charm, so that the next build does not change what is deployed."""
         target = self.charm_file(sha256)
         if not target.exists():
-            await asyncio.to_thread(shutil.copyfile, source, target)
+            partial = target.with_suffix(".partial")
+            await asyncio.to_thread(shutil.copyfile, source, partial)
+            partial.replace(target)
+        # Unpacked while the machine boots.
+        self.job(f"unpack {sha256}", lambda: self._unpack(sha256))
+
+    async def _unpack(self, sha256: str) -> None:
+        await self.charm_tree(sha256)
+
+    async def charm_tree(self, sha256: str) -> Path:
+        """A charm unpacked once, from which units get their copies.
+
+        Raises:
+            OSError: It cannot be unpacked.
+        """
+        tree = self.store.folder / "charms" / sha256
+        async with self._locks.setdefault(f"charm {sha256}", asyncio.Lock()):
+            if not tree.exists():
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", unpack.__file__),
+                    *(str(self.charm_file(sha256)), str(tree)),
+                    stderr=asyncio.subprocess.PIPE,
+                )
+                _, err = await process.communicate()
+                if process.returncode != 0:
+                    raise OSError(f"the charm cannot be unpacked: {err.decode().strip()}")
+        return tree
 
 
 def _make_way(target: Path) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
-import stat
-import zipfile
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,41 +30,35 @@ class Outcome:
     stderr: str = ""
 
 
-def unpack(packed: Path, folder: Path) -> None:
-    """Unpacks a charm over what is in a folder, keeping permissions and links.
+def place(tree: Path, folder: Path) -> None:
+    """Puts an unpacked charm into a unit's folder, over the charm that was there before.
 
-    Files of the charm that was there before and are not in the new one are removed; what the
-    charm itself wrote stays, as with Juju.
+    Files of the one before that are not in the new one are removed; what the charm itself wrote
+    stays, as with Juju.
+
+    Args:
+        tree: The unpacked charm.
+        folder: The unit's charm folder.
+
+    Raises:
+        OSError: It cannot be copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listing = folder.parent / "charm-files"
     before = set(listing.read_text().splitlines()) if listing.exists() else set[str]()
-    with zipfile.ZipFile(packed) as archive:
-        entries = archive.infolist()
-        for gone in before - {entry.filename for entry in entries}:
-            with contextlib.suppress(OSError):
-                (folder / gone).unlink()
-        for entry in entries:
-            _unpack_entry(archive, entry, folder)
-    listing.write_text("\n".join(e.filename for e in entries))
-
-
-def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
-    target = folder / entry.filename
-    if not target.resolve().is_relative_to(folder.resolve()) and not target.is_symlink():
-        raise OSError(f"{entry.filename} leads out of the charm")
-    mode = entry.external_attr >> 16
-    if entry.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    if stat.S_ISLNK(mode):
-        target.symlink_to(archive.read(entry).decode())
-        return
-    with archive.open(entry) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
-    target.chmod(stat.S_IMODE(mode) or 0o644)
+    now = {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir()}
+    for gone in before - now:
+        with contextlib.suppress(OSError):
+            (folder / gone).unlink()
+    done = subprocess.run(
+        ["cp", "-a", "--remove-destination", "--", f"{tree}/.", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OSError(f"the charm cannot be copied into the machine: {done.stderr.strip()}")
+    listing.write_text("\n".join(sorted(now)))
 
 
 def install_tools(folder: Path) -> None:
@@ -108,7 +100,8 @@ class Runner:
             return Outcome(1, "", "the machine is not there")
         data = controller.provider.data_dir
         agent = f"{data}/agents/{names.unit_tag(context.unit.name)}"
-        await asyncio.to_thread(self._prepare, context, machine, agent)
+        tree = await controller.charm_tree(context.app.charm.sha256)
+        await asyncio.to_thread(self._prepare, context, machine, agent, tree)
         await controller.tool_server(machine, f"{agent}/agent.socket")
         identifier = f"{context.unit.name}-{context.hook.name}-{secrets.token_hex(8)}"
         env = environment(context, agent, identifier)
@@ -124,7 +117,7 @@ class Runner:
         finally:
             controller.contexts.pop(identifier, None)
 
-    def _prepare(self, context: HookContext, machine: Machine, agent: str) -> None:
+    def _prepare(self, context: HookContext, machine: Machine, agent: str, tree: Path) -> None:
         charm = context.app.charm
         folder = inside(machine, agent)
         mark = folder / _MARK
@@ -134,7 +127,7 @@ class Runner:
         # The charm is replaced by upgrade-charm only, not under a hook that came before it.
         if mark.exists() and context.hook.kind != "upgrade-charm":
             return
-        unpack(self._controller.charm_file(charm.sha256), folder / "charm")
+        place(tree, folder / "charm")
         mark.write_text(charm.sha256)
 
     async def _process(

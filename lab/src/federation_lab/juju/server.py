@@ -59,7 +59,11 @@ class Server:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request."""
         try:
-            request: dict[str, Any] = json.loads(await reader.readline())
+            line = await reader.readline()
+            if not line:
+                # Someone only asked whether the controller runs.
+                return
+            request: dict[str, Any] = json.loads(line)
             answer = await self._answer(request)
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
