@@ -15,6 +15,9 @@ def hierarchy(mounts: str) -> tuple[str, str]:
     found: dict[str, str] = {}
     for line in mounts.splitlines():
         _, point, kind, options = line.split()[:4]
+        # Containers often show them read-only.
+        if "rw" not in options.split(","):
+            continue
         if kind == "cgroup2":
             found.setdefault("v2", point)
         elif kind == "cgroup" and "freezer" in options.split(","):

@@ -78,7 +78,9 @@ def prepare_disk(lab: Paths, record: Record, plan: Plan) -> None:
     for layer in LAYERED:
         for part in ("upper", "work"):
             (disk / layer.strip("/") / part).mkdir(parents=True)
-    (disk / "root").mkdir(mode=0o700)
+    (disk / "root").mkdir()
+    # Not 0700: an interpreter that is exposed below it is for the services of all users.
+    (disk / "root").chmod(0o711)
     etc = disk / "etc" / "upper"
     address = plan.address(record.index, record.octet)
     for name, text in {

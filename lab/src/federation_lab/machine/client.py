@@ -57,6 +57,8 @@ def systemctl(arguments: list[str], path: str = SOCKET) -> int:
     except OSError as error:
         sys.stderr.write(f"Failed to connect to the service manager: {error}\n")
         return 1
+    finally:
+        connection.close()
 
 
 def main(verb: str, arguments: list[str]) -> int:

@@ -256,10 +256,10 @@ class Lifecycle(abc.ABC):
 
     def bring_down(self, unit: Unit) -> Generator[Until, bool, None]:
         """Stop a unit that the caller has taken."""
-        service = unit.service
+        service, was_up = unit.service, unit.up
         unit.set("deactivating", "stop")
         self.log(unit.name, f"Stopping {service.description}...")
-        if unit.main_pid:
+        if was_up:
             # It fails where the process is gone already; what follows makes sure of the end.
             yield from self.commands(unit, "ExecStop", self.deadline(service.stop_timeout_s))
         result = yield from self._terminate(unit)

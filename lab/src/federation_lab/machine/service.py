@@ -205,18 +205,23 @@ def _lists(keys: Sections) -> dict[str, tuple[str, ...]]:
 def _commands(lines: list[str]) -> tuple[Command, ...]:
     found: list[Command] = []
     for line in unitfile.resolved(lines):
-        marks = line[: len(line) - len(line.lstrip("-+!@:"))]
         # `;` alone divides a line into several commands.
         part: list[str] = []
-        for word in [*unitfile.split(line[len(marks) :]), ";"]:
+        for word in [*unitfile.split(line), ";"]:
             if word != ";":
                 part.append(word)
             elif part:
-                name = part.pop(1) if "@" in marks and len(part) > 1 else ""
-                plus = "+" in marks or "!" in marks
-                found.append(Command(tuple(part), "-" in marks, plus, name))
+                found.append(_command(part))
                 part = []
     return tuple(found)
+
+
+def _command(words: list[str]) -> Command:
+    program = words[0].lstrip("-+!@:")
+    marks = words[0].removesuffix(program)
+    rest = words[1:]
+    name = rest.pop(0) if "@" in marks and rest else ""
+    return Command((program, *rest), "-" in marks, "+" in marks or "!" in marks, name)
 
 
 def _assignments(words: list[str]) -> dict[str, str]:
