@@ -274,7 +274,8 @@ class Machines:
         machines = self.list(region)
         if self.groups.freeze(region, frozen=True):
             return
-        for machine in machines:
+        # Without control groups: once more for those that were forked meanwhile.
+        for machine in [*machines, *machines]:
             _signal_all(machine, signal.SIGSTOP)
 
     def thaw_region(self, region: str) -> None:

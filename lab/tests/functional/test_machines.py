@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from federation_lab import cgroups
 from federation_lab.machines import Machine, Machines
 from federation_lab.network import namespaces
 from federation_lab.paths import Paths
@@ -177,6 +178,39 @@ def test_a_frozen_region_stands_still(machines: Machines, one: Machine, two: Mac
     assert not two.alive
     machines.revive_region("palermo")
     eventually(lambda: reaches(one, two))
+
+
+BUSY = """
+[Service]
+ExecStart=/bin/sh -c 'env -i setsid sleep 601 & sleep 602'
+"""
+
+
+@pytest.mark.parametrize("mounts", ["v1", ""])
+def test_with_an_older_freezer_or_none(
+    machines: Machines, mounts: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    old = [line for line in lines if mounts and line.split()[2] == "cgroup"]
+    if mounts and not any("freezer" in line.split()[3].split(",") for line in old):
+        pytest.skip("this kernel has no freezer of the first version")
+    (tmp_path / "mounts").write_text("".join(f"{line}\n" for line in old))
+    monkeypatch.setattr(cgroups, "MOUNTS", tmp_path / "mounts")
+    # A region of its own: the others' machines are in the newer groups.
+    here = Machines(machines.lab)
+    machine = here.create("siracusa", "three")
+    (machine.root / "etc/systemd/system/busy.service").write_text(BUSY)
+    assert run(machine, "systemctl", "start", "busy").returncode == 0
+    eventually(lambda: run(machine, "pgrep", "-c", "sleep").stdout == "2\n")
+    here.freeze_region("siracusa")
+    assert here.is_frozen("siracusa")
+    here.thaw_region("siracusa")
+    assert not here.is_frozen("siracusa")
+    assert run(machine, "systemctl", "stop", "busy").returncode == 0
+    assert run(machine, "pgrep", "-c", "sleep").stdout == "0\n"
+    here.freeze_region("siracusa")
+    here.destroy_region("siracusa")
+    assert "siracusa" not in here.network.regions
 
 
 def test_nothing_is_left(machines: Machines) -> None:

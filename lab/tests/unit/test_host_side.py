@@ -44,7 +44,8 @@ def test_a_home_below_a_layer_is_refused(tmp_path: Path) -> None:
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     told: list[str] = []
     with (
-        lock(tmp_path / "l"), pytest.raises(LabError, match="held"),
+        lock(tmp_path / "l"),
+        pytest.raises(LabError, match="held"),
         lock(tmp_path / "l", timeout_s=0, waiting=lambda: told.append("waiting")),
     ):
         pass
