@@ -191,8 +191,7 @@ class Clusters:
         else:
             member.obj = after
             if before is None or spec(before) != spec(after):
-                self._connect(member)
-                member.wake.set()
+                self._reconnect(member)
             elif labels(before) == labels(after) and notes(before) == notes(after):
                 return
         self._metrics.joined.set(len(self.members))
@@ -221,8 +220,18 @@ class Clusters:
     def _secret_changed(self, key: Key, _before: Json | None, _after: Json | None) -> None:
         for member in self.members.values():
             if mapping(spec(member.obj).get("secretRef")).get("name") == key[1]:
-                self._connect(member)
-                member.wake.set()
+                self._reconnect(member)
+
+    def _reconnect(self, member: MemberCluster) -> None:
+        """Use what was changed at once: probe, watch and write anew."""
+        self._connect(member)
+        member.wake.set()
+        self._tell_returned(member.name)
+        self._tell(member.name)
+
+    def _tell_returned(self, name: str) -> None:
+        for listener in self.returned:
+            listener(name)
 
     def _connect(self, member: MemberCluster) -> None:
         secret = mapping(spec(member.obj).get("secretRef")).get("name")
@@ -241,13 +250,13 @@ class Clusters:
 
     async def _probe_for_ever(self, member: MemberCluster) -> None:
         while True:
+            member.wake.clear()
             try:
                 await self._probe(member)
             except NotLeaderError:
                 log.debug("not the leader: health of %s not written", member.name)
             except FAILURES as error:
                 log.warning("health of %s not written: %s", member.name, error)
-            member.wake.clear()
             try:
                 await asyncio.wait_for(member.wake.wait(), self._config.period)
             except TimeoutError:
@@ -256,8 +265,13 @@ class Clusters:
     async def _probe(self, member: MemberCluster) -> None:
         with self._metrics.health_seconds.time():
             result = await self._ask(member)
+        before, usable = member.track, self.usable(member.name)
         member.track = health.observe(member.track, result)
         self._judge(member)
+        if self.usable(member.name) != usable or (before.failures and result is Probe.OK):
+            self._tell(member.name)
+        if self.usable(member.name) and not usable:
+            self._tell_returned(member.name)
         await self._publish(member)
 
     async def _ask(self, member: MemberCluster) -> Probe:
@@ -281,7 +295,6 @@ class Clusters:
 
     def _judge(self, member: MemberCluster) -> None:
         before = member.track
-        usable = self.usable(member.name)
         if self._regions.asked:
             verdict = self._regions.verdict
             member.track = health.judge_with(before, self._config.thresholds, verdict, member.name)
@@ -289,14 +302,8 @@ class Clusters:
                 member.error = verdict.regions[member.name].explain or member.error
         else:
             member.track = health.judge(before, self._config.thresholds)
-        now_usable = self.usable(member.name)
         if member.track.published is not before.published:
             self._turned(member, before)
-        elif usable != now_usable or (before.failures and not member.track.failures):
-            self._tell(member.name)
-        if now_usable and not usable:
-            for listener in self.returned:
-                listener(member.name)
 
     def _turned(self, member: MemberCluster, before: Track) -> None:
         state = member.track.published

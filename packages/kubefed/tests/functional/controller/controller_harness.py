@@ -21,6 +21,7 @@ from federation_lab.cluster.pki import CertificateAuthority
 from kubefed import clients, install, membership
 from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, TargetKind
 from kubefed.controller import manager
+from kubefed.controller.leader import LEASE
 
 FEDERATION = "kube-federation-system"
 FEDERATED = {
@@ -49,7 +50,7 @@ class Api:
         response = self._http.request(
             method, path, json=body, headers={"Content-Type": kind} if body is not None else {}
         )
-        response.raise_for_status()
+        assert response.is_success, response.text
         return response.json()
 
     def get(self, path: str) -> Any:
@@ -170,8 +171,14 @@ class Federation:
     def controller(self, **options: Any) -> Generator[Controller]:
         """Run a controller, and wait until it calls every cluster ready."""
         with controller(self.plane, **options) as running:
+            eventually(self.leader, 20)
             eventually(self.all_ready, 20)
             yield running
+
+    def leader(self) -> str:
+        """The identity in the Lease, "" while nobody leads."""
+        lease = self.host.get(LEASE.path(FEDERATION, "kubefed-controller-manager"))
+        return lease["spec"]["holderIdentity"] if lease else ""
 
     def all_ready(self) -> bool:
         items = self.host.get(KUBEFED_CLUSTER.path(FEDERATION))["items"]

@@ -1,0 +1,231 @@
+"""The controller when members, tokens, regions or controllers fail."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controller_harness import (
+    FEDERATED,
+    FEDERATION,
+    Api,
+    Federation,
+    Verdicts,
+    Wire,
+    clusters,
+    eventually,
+)
+from federation_lab.cluster.control_plane import ADMIN
+from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE, SECRET
+from kubefed.controller.leader import DURATION, RETRY
+
+pytestmark = pytest.mark.cluster
+RSP = "/apis/scheduling.kubefed.io/v1alpha1/namespaces/{}/replicaschedulingpreferences"
+
+
+@pytest.fixture
+def wire(federation: Federation) -> Generator[Wire]:
+    """The way to member2 leads over a wire that can be frozen."""
+    path = KUBEFED_CLUSTER.path(FEDERATION, "member2")
+    made = Wire(federation.apis["member2"].plane)
+    federation.host.merge(path, {"spec": {"apiEndpoint": made.endpoint}})
+    yield made
+    endpoint = federation.apis["member2"].plane.endpoint
+    federation.host.merge(path, {"spec": {"apiEndpoint": endpoint}})
+    made.close()
+
+
+def data(api: Api, namespace: str, name: str) -> Any:
+    return (api.get(CONFIG_MAP.path(namespace, name)) or {}).get("data")
+
+
+def states(federation: Federation, namespace: str, name: str) -> dict[str, str]:
+    entries = federation.status("ConfigMap", namespace, name).get("clusters", [])
+    return {entry["name"]: entry.get("status", "") for entry in entries}
+
+
+def test_a_silent_member_delays_nobody_and_deletion_waits_for_it(
+    federation: Federation, wire: Wire
+) -> None:
+    member1, member2 = federation.apis["member1"], federation.apis["member2"]
+    with federation.controller():
+        federation.make_namespace("silent")
+        eventually(lambda: member2.get(NAMESPACE.path(name="silent")))
+        for number in range(2):
+            federation.post(
+                "ConfigMap",
+                "silent",
+                f"old{number}",
+                template={"data": {"of": "before"}},
+                placement=clusters("member1", "member2"),
+            )
+            eventually(lambda n=number: data(member2, "silent", f"old{n}"))
+        wire.freeze()
+        for number in range(10):
+            federation.post(
+                "ConfigMap",
+                "silent",
+                f"new{number}",
+                template={"data": {"a": "b"}},
+                placement=clusters("member1", "member2"),
+            )
+        began = time.monotonic()
+        eventually(lambda: all(data(member1, "silent", f"new{n}") for n in range(10)))
+        assert time.monotonic() - began < 2.0
+        # A change that comes while the write to the silent one hangs isn't held up either.
+        mine = FEDERATED["configmap"].path("silent", "new0")
+        federation.host.merge(mine, {"spec": {"template": {"data": {"a": "c"}}}})
+        eventually(lambda: data(member1, "silent", "new0") == {"a": "c"}, 4.0)
+        gone = FEDERATED["configmap"].path("silent", "old0")
+        federation.host.call("DELETE", gone)
+        eventually(lambda: data(member1, "silent", "old0") is None)
+        eventually(lambda: "member2" in states(federation, "silent", "old0"))
+        wire.thaw()
+        eventually(lambda: data(member2, "silent", "new0") == {"a": "c"}, 30)
+        eventually(lambda: federation.host.get(gone) is None, 30)
+        assert data(member2, "silent", "old0") is None
+
+
+def test_a_token_is_renewed_and_a_restart_writes_nothing(federation: Federation) -> None:
+    host, member1 = federation.host, federation.apis["member1"]
+    entry = host.get(KUBEFED_CLUSTER.path(FEDERATION, "member1"))
+    path = SECRET.path(FEDERATION, entry["spec"]["secretRef"]["name"])
+
+    def set_token(token: str) -> None:
+        encoded = base64.b64encode(token.encode()).decode()
+        host.merge(path, {"data": {"token": encoded}})
+
+    with federation.controller():
+        federation.make_namespace("renewed")
+        eventually(lambda: member1.get(NAMESPACE.path(name="renewed")))
+        set_token("revoked")
+        # The controller sees the Secret a moment later.
+        time.sleep(0.5)
+        template = {"data": {"a": "b"}}
+        federation.post(
+            "ConfigMap", "renewed", "one", template=template, placement=clusters("member1")
+        )
+        eventually(lambda: states(federation, "renewed", "one").get("member1"))
+        set_token(member1.plane.token(ADMIN))
+        eventually(lambda: data(member1, "renewed", "one"), 10)
+        eventually(lambda: federation.propagated("ConfigMap", "renewed", "one"))
+
+    def versions() -> dict[str, str]:
+        kinds = [
+            CONFIG_MAP.path("renewed"),
+            FEDERATED["configmap"].path("renewed"),
+            "/apis/core.kubefed.io/v1alpha1/namespaces/renewed/propagatedversions",
+            "/apis/core.kubefed.io/v1beta1/namespaces/kube-federation-system/federatedtypeconfigs",
+        ]
+        return {
+            f"{api.name} {path} {item['metadata']['name']}": item["metadata"]["resourceVersion"]
+            for api in federation.apis.values()
+            for path in kinds
+            for item in (api.get(path) or {"items": []})["items"]
+        }
+
+    before = versions()
+    with federation.controller():
+        time.sleep(2)
+        assert versions() == before
+
+
+def test_a_member_changed_while_no_controller_ran_is_put_right(federation: Federation) -> None:
+    member1 = federation.apis["member1"]
+    with federation.controller():
+        federation.make_namespace("later")
+        for name in ("changed", "deleted"):
+            federation.post(
+                "ConfigMap",
+                "later",
+                name,
+                template={"data": {"a": "b"}},
+                placement=clusters("member1"),
+            )
+            eventually(lambda name=name: federation.propagated("ConfigMap", "later", name))
+    member1.merge(CONFIG_MAP.path("later", "changed"), {"data": {"a": "x"}})
+    member1.call("DELETE", CONFIG_MAP.path("later", "deleted"))
+    with federation.controller():
+        eventually(lambda: data(member1, "later", "changed") == {"a": "b"})
+        eventually(lambda: data(member1, "later", "deleted") == {"a": "b"})
+
+
+def test_replicas_move_when_the_regions_evict_one(federation: Federation, tmp_path: Path) -> None:
+    verdicts = Verdicts(tmp_path)
+    everyone = {"host": False, "member1": False, "member2": False}
+    verdicts.say(**everyone)
+    pod = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": "web"}]},
+    }
+    selector = {"matchLabels": {"app": "web"}}
+
+    def replicas() -> dict[str, int]:
+        found = {
+            name: api.get(DEPLOYMENT.path("planned", "web"))
+            for name, api in federation.apis.items()
+        }
+        return {name: item["spec"]["replicas"] for name, item in found.items() if item}
+
+    try:
+        with federation.controller(region_health=verdicts.file):
+            federation.make_namespace("planned")
+            template = {"spec": {"replicas": 1, "selector": selector, "template": pod}}
+            federation.post(
+                "Deployment", "planned", "web", template=template, placement=clusters()
+            )
+            preference = {
+                "apiVersion": "scheduling.kubefed.io/v1alpha1",
+                "kind": "ReplicaSchedulingPreference",
+                "metadata": {"name": "web", "namespace": "planned"},
+                "spec": {
+                    "targetKind": "FederatedDeployment",
+                    "totalReplicas": 6,
+                    "rebalance": True,
+                    "clusters": {"member1": {"weight": 1}, "member2": {"weight": 1}},
+                },
+            }
+            federation.host.call("POST", RSP.format("planned"), preference)
+            eventually(lambda: replicas() == {"host": 0, "member1": 3, "member2": 3})
+
+            # Without a quorum nothing moves, whatever is said of the regions.
+            verdicts.say(quorum=False, **(everyone | {"member2": True}))
+            time.sleep(2)
+            assert replicas()["member1"] == 3
+            verdicts.say(**(everyone | {"member2": True}))
+            eventually(lambda: replicas()["member1"] == 6, 5)
+            conditions = federation.conditions(
+                eventually(
+                    lambda: (
+                        (item := federation.host.get(KUBEFED_CLUSTER.path(FEDERATION, "member2")))
+                        and federation.conditions(item).get("Offline")
+                        and item
+                    )
+                )
+            )
+            assert conditions == {"Offline": "True"}
+            verdicts.say(**everyone)
+            eventually(lambda: replicas() == {"host": 0, "member1": 3, "member2": 3}, 15)
+    finally:
+        verdicts.close()
+
+
+def test_a_standby_takes_over(federation: Federation) -> None:
+    holder = federation.leader
+    with federation.controller(identity="first") as first:
+        assert holder() == "first"
+        with federation.controller(identity="second"):
+            assert holder() == "first"
+            # Longer than its lease: it must find out that it isn't the leader before it writes.
+            first.freeze(DURATION + 3 * RETRY)
+            began = time.monotonic()
+            eventually(lambda: holder() == "second", 12)
+            assert time.monotonic() - began <= 10.0
+            federation.make_namespace("led")
+            eventually(lambda: federation.apis["member1"].get(NAMESPACE.path(name="led")), 5)
+        # A clean end gives the lease back.
+        eventually(lambda: holder() == "first", 5)
