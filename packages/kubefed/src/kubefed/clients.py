@@ -156,6 +156,21 @@ class Resources:
         # A dry run gives the old resourceVersion, whatever it would change.
         return _content(before) != _content(after)
 
+    def replace(self, kind: TargetKind, manifest: Manifest) -> Manifest:
+        """Write an object whole; it must carry the resourceVersion that it was read with.
+
+        Raises:
+            errors.Conflict: somebody else wrote it since.
+        """
+        name, namespace = _identity(manifest)
+        return self.request(
+            "PUT",
+            kind.path(namespace, name),
+            body=manifest,
+            query={"fieldManager": FIELD_MANAGER},
+            what=f"replace {label(kind, name, namespace)}",
+        )
+
     def patch(
         self, kind: TargetKind, name: str, namespace: str | None, change: Manifest
     ) -> Manifest:

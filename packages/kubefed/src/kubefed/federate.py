@@ -19,7 +19,7 @@ from kubefed import errors
 from kubefed.api import FederatedType, Manifest, TargetKind
 
 # What a cluster's own controllers keep for Services, and what the federation keeps for itself.
-_LEFT_OUT = frozenset(
+LEFT_OUT = frozenset(
     {
         ("", "Endpoints"),
         ("discovery.k8s.io", "EndpointSlice"),
@@ -152,7 +152,7 @@ def federate(manifest: Manifest, kinds: FederatedType) -> Manifest:
 def skip_reason(manifest: Manifest) -> str:
     """Say why an object is left out; "" if it isn't."""
     metadata = manifest["metadata"]
-    if group_kind(manifest) in _LEFT_OUT:
+    if group_kind(manifest) in LEFT_OUT:
         return "each cluster makes its own"
     if (manifest["kind"], metadata["name"]) in _EVERYWHERE:
         return "every namespace has its own"

@@ -41,10 +41,11 @@ def format_duration(value: timedelta) -> str:
         if micros == 0:
             return "0s"
         return f"{micros / 1000:g}ms" if micros >= 1000 else f"{micros}µs"
-    seconds = value.total_seconds()
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    text = f"{round(rest, 6):.12g}s"
+    whole, micros = divmod(value // timedelta(microseconds=1), 1_000_000)
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{micros:06d}".rstrip("0").rstrip(".")
+    text = f"{seconds}{fraction}s"
     if hours:
-        return f"{int(hours)}h{int(minutes)}m{text}"
-    return f"{int(minutes)}m{text}" if minutes else text
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

@@ -27,6 +27,9 @@ _R = TypeVar("_R")
 EXIT_FAILED, EXIT_USAGE, EXIT_RETRY = 1, 2, 75
 
 
+_UNBROKEN = 400
+
+
 class Format(StrEnum):
     """How results are printed."""
 
@@ -125,7 +128,11 @@ def table(rows: Sequence[dict[str, Any]], columns: Iterable[str], title: str | N
         grid.add_column(name.upper().replace("_", "-"), overflow="fold")
     for row in rows:
         grid.add_row(*(_cell(row.get(name)) for name in names))
-    Console(soft_wrap=False).print(grid)
+    console = Console()
+    if not console.is_terminal:
+        # Nobody's screen, so nothing is broken into several lines.
+        console.width = _UNBROKEN
+    console.print(grid)
 
 
 def dump(data: object, output: Format) -> None:

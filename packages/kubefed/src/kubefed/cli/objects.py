@@ -16,6 +16,7 @@ from kubefed.api import (
     STANDARD_KINDS,
     FederatedType,
     Manifest,
+    TargetKind,
     TypeConfig,
 )
 from kubefed.cli import common
@@ -30,7 +31,7 @@ from kubefed.cli.common import (
     warn,
 )
 from kubefed.clients import Resources
-from kubefed.federate import Outcome, describe, federate_all, read_manifests
+from kubefed.federate import LEFT_OUT, Outcome, describe, federate_all, read_manifests
 
 orphaning = typer.Typer(
     no_args_is_help=True,
@@ -133,8 +134,7 @@ def _wanted(resource: discovery.Resource, skip: set[str]) -> bool:
         kind.namespaced
         and resource.preferred
         and resource.verbs >= discovery.NEEDED_VERBS
-        # One store under two groups; the other one is served for old clients.
-        and (kind.group, kind.kind) != ("events.k8s.io", "Event")
+        and (kind.group, kind.kind) not in LEFT_OUT
         and not kind.group.endswith("kubefed.io")
         and not skip & {kind.group, kind.full_name}
         and not any(resource.called(word) for word in skip)
@@ -181,16 +181,33 @@ def _create(host: Resources, outcome: Outcome, api: ApiClient, kubefed_namespace
         warn(f"left out {what}: {why}")
     for manifest in outcome.objects:
         group = str(manifest["apiVersion"]).partition("/")[0]
-        kind = types[group, manifest["kind"]]
-        namespace = manifest["metadata"].get("namespace")
-        if manifest["kind"] == "FederatedNamespace" and host.get(NAMESPACE, namespace) is None:
-            host.create(
-                NAMESPACE,
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-            )
-        changed = host.apply(kind, manifest)
-        done = "would be applied" if host.dry_run else "applied" if changed else "unchanged"
-        say(f"{describe(manifest)} {done}")
+        kind = types.get((group, manifest["kind"]))
+        if kind is None:
+            raise errors.AskOperator(f"{manifest['kind']} is of no type that is federated")
+        say(f"{describe(manifest)} {_put(host, kind, manifest)}")
+
+
+def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
+    """Create a federated object, or give one that exists the new template."""
+    metadata = manifest["metadata"]
+    namespace = metadata.get("namespace")
+    if namespace and host.get(NAMESPACE, namespace) is None:
+        if host.dry_run:
+            return "would be created, with its namespace"
+        host.create(
+            NAMESPACE,
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        )
+    found = host.get(kind, metadata["name"], namespace)
+    if found is None:
+        host.create(kind, manifest)
+        return "would be created" if host.dry_run else "created"
+    # Where it goes and what differs there was decided since; only what it is comes anew.
+    spec = {**found["spec"], "template": manifest["spec"].get("template", {})}
+    if spec == found["spec"]:
+        return "unchanged"
+    host.replace(kind, {**found, "spec": spec})
+    return "would be changed" if host.dry_run else "changed"
 
 
 @orphaning.command("enable")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig
+from kubefed.membership import Cluster
+from kubefed.overview import Overview, problems, type_state
+
+KINDS = FederatedType.of(CONFIG_MAP)
+
+
+def item(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "a", "namespace": "shop", "generation": 2}, "status": status}
+
+
+def condition(reason: str = "") -> list[dict[str, str]]:
+    status = "False" if reason else "True"
+    return [{"type": "Propagation", "status": status, "reason": reason}]
+
+
+def test_an_object_in_order() -> None:
+    clusters = [{"name": "palermo"}, {"name": "napoli", "status": ""}]
+    status = item(conditions=condition(), clusters=clusters, observedGeneration=2)
+    assert list(problems(status, KINDS)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "cluster", "reason", "words"),
+    [
+        ({}, "", "NoStatus", "no controller"),
+        (
+            {
+                "conditions": condition("CheckClusters"),
+                "clusters": [{"name": "palermo"}, {"name": "napoli", "status": "ClusterNotReady"}],
+            },
+            "napoli",
+            "ClusterNotReady",
+            "the cluster is not ready",
+        ),
+        (
+            {
+                "conditions": condition("CheckClusters"),
+                "clusters": [{"name": "napoli", "status": "FieldRetentionFailed"}],
+            },
+            "napoli",
+            "FieldRetentionFailed",
+            "FieldRetentionFailed",
+        ),
+        (
+            {"conditions": condition("NamespaceNotFederated")},
+            "",
+            "NamespaceNotFederated",
+            "its namespace is not federated",
+        ),
+        (
+            {"conditions": condition(), "observedGeneration": 1},
+            "",
+            "Outdated",
+            "not been carried yet",
+        ),
+    ],
+)
+def test_problems(status: dict[str, Any], cluster: str, reason: str, words: str) -> None:
+    [problem] = problems(item(**status), KINDS)
+    assert problem.object == "FederatedConfigMap shop/a"
+    assert (problem.cluster, problem.reason) == (cluster, reason)
+    assert words in problem.explain
+
+
+def test_types() -> None:
+    manifest = TypeConfig(KINDS).to_object("ns")
+    assert type_state(manifest, 3).running is None
+    manifest["status"] = {"propagationController": "NotRunning"}
+    state = type_state(manifest, 3)
+    assert (state.name, state.running, state.objects) == ("configmaps", False, 3)
+
+
+def kubefed_cluster(*conditions: dict[str, str]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "palermo", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"apiEndpoint": "https://host"},
+        "status": {"conditions": list(conditions)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready", "message"),
+    [
+        ([], None, "not probed yet"),
+        ([{"type": "Ready", "status": "True", "message": "fine"}], True, "fine"),
+        (
+            [
+                {"type": "Ready", "status": "False", "message": "not ok"},
+                {"type": "Offline", "status": "False", "message": "reachable"},
+            ],
+            False,
+            "not ok",
+        ),
+        ([{"type": "Offline", "status": "True", "message": "gone"}], False, "gone"),
+        ([{"type": "ConfigMalformed", "status": "True", "message": "bad"}], False, "bad"),
+        ([{"type": "Ready", "status": "Unknown", "message": "frozen"}], None, "frozen"),
+    ],
+)
+def test_what_is_known_of_a_cluster(
+    conditions: list[dict[str, str]], ready: bool | None, message: str
+) -> None:
+    cluster = Cluster.from_object(kubefed_cluster(*conditions))
+    assert (cluster.ready, cluster.message) == (ready, message)
+    assert Overview((cluster,), (), ()).healthy is bool(ready)
