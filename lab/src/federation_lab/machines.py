@@ -6,6 +6,7 @@ PID 1 is on record. Nothing of it needs the process that made it: any later one 
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import dataclasses
 import json
@@ -315,7 +316,9 @@ class Machines:
             "python": os.path.realpath(sys.executable),
             "expose": sorted({os.path.realpath(p) for p in (sys.base_prefix, sys.prefix)}),
         }
-        argv = [str(spec["python"]), "-I", str(source / "machine" / "boot.py")]
+        # Inside, the library is read-only: what isn't compiled now is compiled at each systemctl.
+        compileall.compile_dir(source / "machine", quiet=2)
+        argv = [str(spec["python"]), "-I", "-S", str(source / "machine" / "boot.py")]
         try:
             done = subprocess.run(
                 argv, input=json.dumps(spec), text=True, capture_output=True,
