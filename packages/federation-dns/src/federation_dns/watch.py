@@ -96,7 +96,9 @@ class Watcher:
         self._clock = clock
         self._access: Access | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._read_at = 0.0
+        self._watching: set[asyncio.Task[None]] = set()
         self._well_at: float | None = None
         self._asked_at: float | None = None
         self.services = Kind("api/v1/services", f"{MANAGED}=true", service_of)
@@ -129,7 +131,7 @@ class Watcher:
                 version = await self._list(kind)
                 delay = 0.5
                 kind.trouble = ""
-                await self._watch(kind, version)
+                await self._attend(kind, version)
                 continue
             except WatchError as error:
                 wait = delay if error.after is None else min(30.0, error.after)
@@ -190,6 +192,21 @@ class Watcher:
         if not isinstance(body, dict) or not str(body.get("kind", "")).endswith("List"):
             raise WatchError("the API server did not answer with a list")
         return body
+
+    async def _attend(self, kind: Kind, version: str) -> None:
+        """Watch until it ends, or until the kubeconfig was renewed.
+
+        Closing a session does not wake who reads from it; the watch itself has to be ended.
+        """
+        task = asyncio.create_task(self._watch(kind, version))
+        self._watching.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._watching.discard(task)
+            task.cancel()
+        if not task.cancelled():
+            task.result()
 
     async def _watch(self, kind: Kind, version: str) -> None:
         session, access = self._open()
@@ -261,9 +278,9 @@ class Watcher:
             old, self._session = self._session, access.session()
             self._access, self._read_at = access, changed
             if old is not None:
-                # Its requests break off and are begun anew on the new one.
-                closing = asyncio.ensure_future(old.close())
-                closing.add_done_callback(lambda _: None)
+                for task in self._watching:
+                    task.cancel()
+                self._closing = asyncio.ensure_future(old.close())
         return self._session, self._access
 
     async def _health(self) -> None:

@@ -28,8 +28,10 @@ Ages = dict[str, float | None]
 
 
 def electorate(size: int, witnesses: int = 0) -> dict[str, Role]:
-    found: dict[str, Role] = dict.fromkeys(NAMES[:size], "region")
-    return found | {f"w{i}": "witness" for i in range(witnesses)}
+    found: dict[str, Role] = {name: "region" for name in NAMES[:size]}
+    for number in range(witnesses):
+        found[f"w{number}"] = "witness"
+    return found
 
 
 def table(now: float, said: Mapping[str, Ages]) -> dict[str, Ballot]:
