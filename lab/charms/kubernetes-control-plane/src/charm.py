@@ -120,6 +120,7 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
         provider, config = self.kube_control, self.config
         provider.set_api_endpoints([settings.control_plane().endpoint])
         provider.set_ca_certificate(self.workload.ca_certificate(settings))
+        self._name_ca_secret()
         provider.set_cluster_name(f"kubernetes-{settings.region}")
         provider.set_default_cni(str(config["default-cni"]))
         provider.set_dns_address("")
@@ -138,6 +139,18 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
             provider.sign_auth_request(
                 request, client_token=token, kubelet_token=token, proxy_token=token
             )
+
+    def _name_ca_secret(self) -> None:
+        """Give every relation the CA secret's ID.
+
+        The library looks the secret up by its label, and then has no ID to give to relations
+        that came after the secret (canonical/k8s-operator issue 950).
+        """
+        secret = self.model.get_secret(label="ca-certificate")
+        identifier = secret.get_info().id
+        for relation in self.model.relations["kube-control"]:
+            secret.grant(relation)
+            relation.data[self.unit]["ca-certificate-secret-id"] = identifier
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
         self.workload.remove()
