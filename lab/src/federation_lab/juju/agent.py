@@ -81,6 +81,8 @@ class UnitAgent:
         if unit.local.boot != boot:
             unit.local.restarted = unit.local.restarted or unit.local.started
             unit.local.boot = boot
+        if planner.enter_scopes(self._controller.state, model, unit):
+            self._controller.touch()
         hook = self._next(model, unit)
         if hook is None:
             self._idle(unit)

@@ -197,7 +197,8 @@ class Controller:
     def _watch(self, model: Model, machine: MachineState) -> None:
         held = self._machines.get(machine.name)
         if held is None:
-            self.job(f"start {machine.name}", lambda: self._start(model, machine))
+            # One after the other, so that addresses follow the machines' numbers.
+            self.job(f"start machines of {model.name}", lambda: self._start(model, machine))
             return
         if held.alive:
             if machine.agent.current != "started":

@@ -52,6 +52,11 @@ class HookContext:
         """Whether the unit is the leader now."""
         return self.app.leader == self.unit.name
 
+    def knows(self, view: lookup.View) -> bool:
+        """Whether the unit takes part in a relation, told of it or not yet."""
+        told = view.relation.uid in self.unit.local.relations
+        return told or self.unit.name in view.own.scope
+
     def view(self, text: str | None) -> lookup.View:
         """The relation that ``-r`` names, or the one whose hook this is.
 
@@ -71,9 +76,7 @@ class HookContext:
         for view in lookup.views(self.state, self.model.uuid, self.app.name):
             if view.own.id != int(number) or endpoint not in {"", view.own.endpoint}:
                 continue
-            if view.relation.uid in self.unit.local.relations or self.hook.relation == (
-                view.relation.uid
-            ):
+            if self.knows(view):
                 return view
         raise ToolError(f'invalid value "{text}" for option -r: relation not found', 2)
 

@@ -267,16 +267,38 @@ def _complete_own(model: Model, unit: Unit, hook: Hook, now: datetime) -> None:
             pass
 
 
+def enter_scopes(state: State, model: Model, unit: Unit) -> bool:
+    """Lets a unit take part in all its relations at once, as the agent does before any hook.
+
+    So the first relation-created hook sees the other relations too, and the other side sees the
+    unit before its charm was told. A relation that ended before it was told of is left at once.
+
+    Returns:
+        Whether anything changed.
+    """
+    if not unit.local.installed or unit.life != "alive":
+        return False
+    changed = False
+    machine = model.machines.get(unit.machine)
+    settings = network_settings(machine.address if machine else "")
+    for view in lookup.views(state, model.uuid, _app(unit)):
+        inside = unit.name in view.own.scope
+        if view.active and not inside:
+            relations.enter(view.own, unit.name, settings)
+            changed = True
+        elif inside and not view.active and view.relation.uid not in unit.local.relations:
+            relations.leave(view.own, unit.name)
+            changed = True
+    return changed
+
+
 def _complete_relation(state: State, model: Model, unit: Unit, hook: Hook) -> None:
     view = lookup.view_of(state, hook.relation, model.uuid, _app(unit))
     local = unit.local.relations.setdefault(hook.relation, RelationLocal())
     remote = hook.remote_unit
     match hook.kind:
         case "relation-created":
-            if view is not None:
-                machine = model.machines.get(unit.machine)
-                address = machine.address if machine else ""
-                relations.enter(view.own, unit.name, network_settings(address))
+            pass
         case "relation-joined":
             local.members[remote] = hook.version
             local.changed_pending = remote

@@ -22,11 +22,7 @@ def relation_ids(context: HookContext, call: Call) -> str:
     found = [
         view.id
         for view in lookup.views(context.state, context.model.uuid, context.app.name)
-        if view.own.endpoint == name
-        and (
-            view.relation.uid in context.unit.local.relations
-            or context.hook.relation == view.relation.uid
-        )
+        if view.own.endpoint == name and context.knows(view)
     ]
     return render(sorted(found), call.option("format") or "smart")
 
