@@ -114,13 +114,9 @@ def uninstall(api: ApiClient, *, namespace: str) -> None:
     types = host.list(FEDERATED_TYPE_CONFIG, namespace)
     for manifest in types:
         _drop_type_config(host, manifest)
-    kinds = [crd["metadata"]["name"] for crd in [*core_crds(), *standard_crds()]]
-    kinds += [TypeConfig.from_object(each).type.federated.full_name for each in types]
-    _remove_crds(host, sorted(set(kinds)))
-    for kind, manifest in reversed(rbac.controller_objects(namespace, namespaced=False)):
-        host.delete(kind, manifest["metadata"]["name"], manifest["metadata"].get("namespace"))
-    for manifest in rbac.aggregate_roles():
-        host.delete(CLUSTER_ROLE, manifest["metadata"]["name"])
+    if not _other_federations(host, namespace):
+        _remove_shared(host, types)
+    host.delete(rbac.CLUSTER_ROLE_BINDING, rbac.controller_binding(namespace))
     host.delete(NAMESPACE, namespace)
     await_gone(host, NAMESPACE, namespace)
 
@@ -208,6 +204,23 @@ def _drop_type_config(host: Resources, manifest: Manifest) -> None:
             host.patch(FEDERATED_TYPE_CONFIG, name, namespace, {"metadata": {"finalizers": None}})
         except errors.NotFound:
             return
+
+
+def _other_federations(host: Resources, namespace: str) -> bool:
+    found = host.list(KUBEFED_CONFIG)
+    return any(each["metadata"]["namespace"] != namespace for each in found)
+
+
+def _remove_shared(host: Resources, types: Iterable[Manifest]) -> None:
+    """Remove what all federations in a host share: kinds, and users' and controllers' roles."""
+    kinds = {crd["metadata"]["name"] for crd in [*core_crds(), *standard_crds()]}
+    kinds |= {TypeConfig.from_object(each).type.federated.full_name for each in types}
+    _remove_crds(host, sorted(kinds))
+    for name in (
+        rbac.CONTROLLER_ROLE,
+        *(each["metadata"]["name"] for each in rbac.aggregate_roles()),
+    ):
+        host.delete(CLUSTER_ROLE, name)
 
 
 def _remove_crds(host: Resources, names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from kubefed.api import (
     CLUSTER_ROLE,
     CONTROLLER_ACCOUNT,
     CORE_GROUP,
+    DEFAULT_NAMESPACE,
     SCHEDULING_GROUP,
     STANDARD_KINDS,
     TYPES_GROUP,
@@ -249,6 +250,13 @@ def binding(
     }
 
 
+def controller_binding(namespace: str) -> str:
+    """Name the controller's ClusterRoleBinding; another federation in the host has its own."""
+    if namespace == DEFAULT_NAMESPACE:
+        return CONTROLLER_ROLE_BINDING
+    return f"{CONTROLLER_ROLE_BINDING}:{namespace}"
+
+
 def controller_objects(namespace: str, *, namespaced: bool) -> list[tuple[TargetKind, Manifest]]:
     """Give the roles and bindings of the controller's account.
 
@@ -272,7 +280,9 @@ def controller_objects(namespace: str, *, namespaced: bool) -> list[tuple[Target
             (CLUSTER_ROLE, cluster_role(CONTROLLER_ROLE, rules)),
             (
                 CLUSTER_ROLE_BINDING,
-                binding(CONTROLLER_ROLE_BINDING, CONTROLLER_ROLE, CONTROLLER_ACCOUNT, namespace),
+                binding(
+                    controller_binding(namespace), CONTROLLER_ROLE, CONTROLLER_ACCOUNT, namespace
+                ),
             ),
         ]
     return objects

@@ -204,7 +204,13 @@ def placed_objects(host: Resources, cluster: str, namespace: str) -> list[str]:
     found: list[str] = []
     for manifest in host.list(FEDERATED_TYPE_CONFIG, namespace):
         kinds = TypeConfig.from_object(manifest).type
-        for item in host.list(kinds.federated):
+        try:
+            items = host.list(kinds.federated)
+        except errors.Forbidden:
+            # Leaving doesn't fail because of what it would only report.
+            found.append(f"{kinds.target.kind}: unknown, may not list {kinds.federated.plural}")
+            continue
+        for item in items:
             if cluster not in _clusters_in_status(item):
                 continue
             metadata = item["metadata"]

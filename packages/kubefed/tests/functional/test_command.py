@@ -1,0 +1,255 @@
+"""The `kubefed` command from init to uninstall, against real API servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_lab.cluster.control_plane import ControlPlane
+from kubefed import clients, errors, membership
+from kubefed.api import (
+    CONFIG_MAP,
+    FEDERATED_TYPE_CONFIG,
+    KUBEFED_CLUSTER,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    TYPE_CONFIG_FINALIZER,
+    FederatedType,
+    Manifest,
+    TargetKind,
+)
+from kubefed.cli import app
+from kubefed.clients import Resources
+from kubefed.install import CRD
+from typer.testing import CliRunner, Result
+
+pytestmark = pytest.mark.cluster
+
+# member2 is the host here: what this installs and takes away, the other tests have on `host`.
+HOST, MEMBER = "member2", "member1"
+FEDERATION = "command-test"
+
+
+class Command:
+    """The command with a kubeconfig of its own."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+
+    def __call__(self, *arguments: str, status: int = 0, stdin: str | None = None) -> Result:
+        shared = [f"--kubeconfig={self.kubeconfig}", f"--host-cluster-context={HOST}"]
+        if arguments[0] != "controller":
+            shared.append(f"--kubefed-namespace={FEDERATION}")
+        result = CliRunner().invoke(app, [*arguments, *shared], input=stdin)
+        assert result.exit_code == status, (arguments, result.stdout, result.stderr)
+        return result
+
+
+@pytest.fixture(scope="module")
+def kubefed(
+    clusters: Mapping[str, ControlPlane], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Command]:
+    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
+    for plane in clusters.values():
+        kubeconfig: dict[str, Any] = plane.kubeconfig()
+        for part in ("clusters", "users", "contexts"):
+            merged.setdefault(part, []).extend(kubeconfig[part])
+    path = tmp_path_factory.mktemp("command") / "kubeconfig"
+    path.write_text(json.dumps(merged))
+    command = Command(path)
+    command("init")
+    yield command
+    command("uninstall")
+    host = Resources(clients.from_kubeconfig(path, HOST))
+    assert host.get(NAMESPACE, FEDERATION) is None
+
+
+@pytest.fixture
+def host(kubefed: Command) -> Resources:
+    return Resources(clients.from_kubeconfig(kubefed.kubeconfig, HOST))
+
+
+@pytest.fixture
+def member(kubefed: Command) -> Resources:
+    return Resources(clients.from_kubeconfig(kubefed.kubeconfig, MEMBER))
+
+
+def test_join_and_unjoin(kubefed: Command, host: Resources, member: Resources) -> None:
+    kubefed("init")
+    assert "can become a member" in kubefed("join", MEMBER, "--dry-run").stdout
+    assert member.get(NAMESPACE, FEDERATION) is None
+    kubefed("join", MEMBER, "--label=country=it", "--token-lifetime=1h")
+    again = kubefed("join", MEMBER, status=1)
+    assert "is a member already; use --error-on-existing=false" in again.stderr
+    # A token that doesn't end in place of the one that does.
+    kubefed("join", MEMBER, "--error-on-existing=false", "--label=country=it")
+    overview = json.loads(kubefed("status", "--format=json", status=1).stdout)
+    assert overview["clusters"][0] | {"joined_at": "", "endpoint": ""} == {
+        "name": MEMBER,
+        "ready": None,
+        "version": "",
+        "endpoint": "",
+        "joined_at": "",
+        "message": "not probed yet",
+        "labels": {"country": "it"},
+    }
+    account = membership.account_name(MEMBER, HOST)
+    assert member.get(SERVICE_ACCOUNT, account, FEDERATION) is not None
+    twin = kubefed("join", "twin", f"--cluster-context={MEMBER}", status=1)
+    assert f"twin is the same cluster as {MEMBER}" in twin.stderr
+    assert member.get(SERVICE_ACCOUNT, f"twin-{HOST}", FEDERATION) is None
+    assert "there is no member nobody" in kubefed("unjoin", "nobody", status=1).stderr
+    kubefed("unjoin", MEMBER)
+    assert member.get(NAMESPACE, FEDERATION) is None
+    assert host.list(KUBEFED_CLUSTER, FEDERATION) == []
+
+
+def test_the_host_joins_itself_and_keeps_its_namespace(kubefed: Command, host: Resources) -> None:
+    kubefed("join", HOST)
+    kubefed("unjoin", HOST)
+    assert host.get(NAMESPACE, FEDERATION) is not None
+
+
+def test_a_member_that_is_gone_leaves_by_force(kubefed: Command, host: Resources) -> None:
+    kubefed("join", MEMBER)
+    config = json.loads(kubefed.kubeconfig.read_text())
+    for cluster in config["clusters"]:
+        if cluster["name"] == MEMBER:
+            cluster["cluster"]["server"] = "https://127.0.0.1:1"
+    gone = Command(kubefed.kubeconfig.with_name("gone"))
+    gone.kubeconfig.write_text(json.dumps(config))
+    result = gone("unjoin", MEMBER, status=75)
+    assert f"{MEMBER} stays a member" in result.stderr
+    assert host.get(KUBEFED_CLUSTER, MEMBER, FEDERATION) is not None
+    result = gone("unjoin", MEMBER, "--force")
+    assert "left behind in the member" in result.stderr
+    assert host.get(KUBEFED_CLUSTER, MEMBER, FEDERATION) is None
+    # It comes back, joins and leaves as usual.
+    kubefed("join", MEMBER)
+    kubefed("unjoin", MEMBER)
+
+
+WEB = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: shop, annotations: {a: b}}
+data: {color: red}
+"""
+
+
+def test_federate(kubefed: Command, host: Resources) -> None:
+    assert "would be created" in kubefed("federate", "-f", "-", "--dry-run", stdin=WEB).stdout
+    assert host.get(NAMESPACE, "shop") is None
+    first = kubefed("federate", "-f", "-", stdin=WEB).stdout
+    assert "FederatedConfigMap shop/web created" in first
+    assert "unchanged" in kubefed("federate", "-f", "-", stdin=WEB).stdout
+    kind = FederatedType.of(CONFIG_MAP).federated
+    placement: Manifest = {"spec": {"placement": {"clusters": []}}}
+    host.patch(kind, "web", "shop", placement)
+    changed = kubefed("federate", "-f", "-", stdin=WEB.replace("red", "blue")).stdout
+    assert "FederatedConfigMap shop/web changed" in changed
+    spec = (host.get(kind, "web", "shop") or {})["spec"]
+    assert spec["template"]["data"] == {"color": "blue"}
+    assert spec["placement"]["clusters"] == []
+    result = kubefed("status", status=1)
+    assert "FederatedConfigMap shop/web" in result.stdout
+    assert "no controller has looked at it yet" in result.stdout
+    host.create(
+        CONFIG_MAP,
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "plain", "namespace": "shop"},
+        },
+    )
+    translated = kubefed("federate", "namespace", "shop", "--contents", "-o", "yaml").stdout
+    assert translated.count("kind: Federated") == 2
+    assert "FederatedConfigMap default/nothing" not in translated
+    kubefed("federate", "configmap", "plain", "-n", "shop")
+    missing = kubefed("federate", "configmap", "nothing", "-n", "shop", status=1)
+    assert "there is no ConfigMap nothing in namespace shop" in missing.stderr
+
+
+def test_orphaning_deletion(kubefed: Command) -> None:
+    kubefed("federate", "-f", "-", stdin=WEB)
+    name = ("FederatedConfigMap", "web", "-n", "shop")
+    assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
+    kubefed("orphaning-deletion", "enable", *name)
+    assert kubefed("orphaning-deletion", "status", "cm", "web", "-n", "shop").stdout == "Enabled\n"
+    kubefed("orphaning-deletion", "disable", *name)
+    assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
+
+
+def test_enable_and_disable(kubefed: Command, host: Resources) -> None:
+    printed = kubefed("enable", "statefulsets.apps", "-o", "yaml").stdout
+    assert "shortNames:\n    - fsts" in printed
+    assert "retainReplicas" in printed
+    assert host.get(FEDERATED_TYPE_CONFIG, "statefulsets.apps", FEDERATION) is None
+    assert "can be federated" in kubefed("enable", "sts", "--dry-run").stdout
+    kubefed("enable", "sts")
+    kubefed("enable", "sts")
+    stateful = TargetKind(
+        "types.kubefed.io", "v1beta1", "FederatedStatefulSet", "federatedstatefulsets"
+    )
+    manifest = {
+        "apiVersion": stateful.api_version,
+        "kind": stateful.kind,
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {},
+    }
+    host.create(stateful, manifest)
+    held = kubefed("disable", "sts", "--delete-crd", status=1)
+    assert "still has 1 objects" in held.stderr
+    host.delete(stateful, "a", "default")
+    kubefed("disable", "sts", "--delete-crd")
+    assert host.get(CRD, "federatedstatefulsets.types.kubefed.io") is None
+    assert "is not federated" in kubefed("disable", "sts", status=1).stderr
+    assert "has no kind gadgets" in kubefed("enable", "gadgets", status=1).stderr
+    assert "of the federation itself" in kubefed("enable", "kfc", status=2).stderr
+    assert "know no" in kubefed("enable", "tokenreviews", status=2).stderr
+
+
+def test_disable_waits_for_a_controller(kubefed: Command, host: Resources) -> None:
+    kubefed("enable", "cronjobs")
+    where = (FEDERATED_TYPE_CONFIG, "cronjobs.batch", FEDERATION)
+    host.patch(*where, {"metadata": {"finalizers": [TYPE_CONFIG_FINALIZER]}})
+    waited = kubefed("disable", "cronjobs", status=75)
+    assert "no controller has confirmed within 10 s" in waited.stderr
+    kubefed("disable", "cronjobs", "--force", "--delete-crd")
+    assert host.get(*where) is None
+
+
+def test_namespaced_scope(kubefed: Command, member: Resources) -> None:
+    other = "command-namespaced"
+    last = f"--kubefed-namespace={other}"
+    # The last one of a flag counts, so this is another federation in the same host.
+    runner = CliRunner()
+    base = [f"--kubeconfig={kubefed.kubeconfig}", f"--host-cluster-context={HOST}", last]
+    for arguments in (["init", "--scope=Namespaced"], ["join", MEMBER]):
+        result = runner.invoke(app, [*arguments, *base])
+        assert result.exit_code == 0, result.stderr
+    token = membership.lasting_token(
+        member.api, service_account=f"{MEMBER}-{HOST}", namespace=other
+    ).token
+    api = clients.from_token(str(member.api.configuration.host), token)
+    api.configuration.ssl_ca_cert = member.api.configuration.ssl_ca_cert
+    account = Resources(type(api)(api.configuration))
+    manifest: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": other, "labels": {"kubefed.io/managed": "true"}},
+    }
+    account.create(CONFIG_MAP, manifest)
+    manifest["metadata"]["namespace"] = "default"
+    with pytest.raises(errors.Forbidden):
+        account.create(CONFIG_MAP, manifest)
+    result = runner.invoke(app, ["unjoin", MEMBER, *base])
+    assert result.exit_code == 0, result.stderr
+    Resources(clients.from_kubeconfig(kubefed.kubeconfig, HOST)).delete(NAMESPACE, other)
