@@ -78,7 +78,7 @@ class Namespaces:
         return self._own.store.get(("", name))
 
     def federated(self, name: str) -> Json | None:
-        """Give the FederatedNamespace of a namespace, unless it is being deleted."""
+        """Give the FederatedNamespace of a namespace."""
         if self.sync is None:
             return None
         return self.sync.federated.store.get((name, name))
@@ -180,20 +180,33 @@ class Types:
             wanted and (running.generation, running.uid) == (generation(config), uid)
         ):
             await self._stop(name)
+        if not wanted and kind is not None and self._waits(config, kind):
+            # Looked at again when it runs; to say NotRunning until then would be noise.
+            return
         if wanted and kind is not None and name not in self._running:
             self._start(name, config, kind, uid)
         await self._write_status(config, running=name in self._running)
 
+    def _waits(self, config: Json, kind: FederatedType) -> bool:
+        """Whether a type only waits for the controller of namespaces, which is about to start."""
+        namespaces = self._configs.store.get((self._context.namespace, NAMESPACE.full_name))
+        return (
+            _enabled(config)
+            and kind.target.namespaced
+            and namespaces is not None
+            and _enabled(namespaces)
+            and NAMESPACE.full_name not in self._running
+        )
+
     def _wanted(self, config: Json, kind: FederatedType) -> bool:
-        if spec(config).get("propagation") != Toggle.ENABLED:
+        if not _enabled(config):
             return False
         if self._context.config.namespaced_scope:
             return kind.target.namespaced
         if not kind.target.namespaced:
             return True
         # Objects in namespaces are placed where their namespace is, so that type comes first.
-        namespaces = self._configs.store.get((self._context.namespace, NAMESPACE.full_name))
-        return namespaces is not None and NAMESPACE.full_name in self._running
+        return NAMESPACE.full_name in self._running
 
     def _start(self, name: str, config: Json, kind: FederatedType, uid: str) -> None:
         if self._group is None:
@@ -256,6 +269,10 @@ class Types:
         namespace, name = key_of(config)
         path = FEDERATED_TYPE_CONFIG.path(namespace, name) + subresource
         return await self._context.host.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+def _enabled(config: Json) -> bool:
+    return spec(config).get("propagation") == Toggle.ENABLED and not deleting(config)
 
 
 def parse(config: Json) -> FederatedType | None:
