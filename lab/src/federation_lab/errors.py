@@ -10,7 +10,7 @@ class LabError(RuntimeError):
 class UnknownRegionError(LabError):
     """A region that the lab doesn't have."""
 
-    def __init__(self, region: str, known: list[str]) -> None:
+    def __init__(self, region: str, known: list[str], also: str = "") -> None:
         names = ", ".join(sorted(known)) or "none yet; `lab up` makes them"
-        super().__init__(f"no region called {region!r}; the lab has: {names}")
+        super().__init__(f"no region called {region!r}; the lab has: {names}{also}")
         self.region = region

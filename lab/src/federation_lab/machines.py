@@ -259,6 +259,8 @@ class Machines:
         self.network.isolate(region)
         for machine in machines:
             self.kill(machine)
+        # A frozen region that is dead isn't frozen any more.
+        self.groups.freeze(region, frozen=False)
 
     def revive_region(self, region: str) -> None:
         """Boot a region's machines, with the disks that they had."""

@@ -107,7 +107,7 @@ def changes(plan: Plan, regions: dict[str, int], a: str, b: str, *, one_way: boo
     """
     for place in (a, b):
         if place not in (HOST, ALL) and place not in regions:
-            raise UnknownRegionError(place, [*regions, HOST, ALL])
+            raise UnknownRegionError(place, list(regions), "; or `host`, or `all`")
     if a == b:
         raise LabError(f"{a} and {b} are the same place; name two, or `all` for the second")
     ways = [(a, b)] if one_way else [(a, b), (b, a)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from federation_lab.commands import wan
+from federation_lab.errors import LabError
+from federation_lab.records import Record
 from federation_lab.run import write_atomically
 from typer.testing import CliRunner
 
@@ -36,7 +40,7 @@ def test_unknown_regions_are_refused_with_the_known_ones(arguments: list[str]) -
     done = CliRunner().invoke(wan.app, arguments)
     assert done.exit_code == 1
     assert "no region called 'napoli'" in done.stderr
-    assert "catania, " in done.stderr
+    assert "catania, palermo" in done.stderr
     assert done.stdout == ""
 
 
@@ -53,6 +57,27 @@ def test_only_root(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(wan.app, ["kill", "catania"])
     assert done.exit_code == 1
     assert "sudo" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--machine", "m", "--", "x", "--y"], ["--", "x", "--y"], ["x", "--y"]],
+)
+def test_exec_takes_the_command_as_it_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    record = Record("catania", "m", 1, 10)
+    write_atomically(home / "machines/catania/m/machine.json", json.dumps(asdict(record)))
+    asked: list[list[str]] = []
+
+    def note(_: object, argv: list[str], *, env: object = None) -> list[str]:
+        asked.append(argv)
+        raise LabError("enough")
+
+    monkeypatch.setattr("federation_lab.machines.Machine.command", note)
+    done = CliRunner().invoke(wan.app, ["exec", "catania", *arguments])
+    assert (done.exit_code, asked) == (1, [["x", "--y"]])
+    assert done.stderr == "error: enough\n"
 
 
 def test_a_cut_is_asked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,9 +78,7 @@ def heal(source: From, target: To, one_way: OneWay = False) -> None:
     _say(f"healed: {source} {'→' if one_way else '↔'} {target}")
 
 
-@app.command(
-    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
-)
+@app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(
     region: Region,
     command: Annotated[list[str], typer.Argument(help="what to run", metavar="COMMAND...")],
@@ -91,7 +89,7 @@ def execute(
     def act() -> None:
         machines = Machines()
         target = _choose(machines, region, machine)
-        if machines.is_frozen(region):
+        if target.alive and machines.is_frozen(region):
             raise LabError(f"{region} is frozen; `lab thaw {region}` lets it go on")
         terminal = os.environ.get("TERM")
         argv = target.command(command, env={"TERM": terminal} if terminal else None)
