@@ -213,9 +213,14 @@ class Informer:
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 self._failures = 0
-                self._event(str(event.get("type") or ""), mapping(event.get("object")))
+                self.take(str(event.get("type") or ""), mapping(event.get("object")))
 
-    def _event(self, kind: str, obj: Json) -> None:
+    def take(self, kind: str, obj: Json) -> None:
+        """Take in one event of the watch.
+
+        Raises:
+            ApiError: it says that the watch failed.
+        """
         if kind == "ERROR":
             code = int(obj.get("code") or 0)
             raise ApiError(code, str(obj.get("reason") or ""), str(obj.get("message") or kind))

@@ -84,11 +84,11 @@ class Leader:
                 await self._while_leading(lead)
                 log.warning("%s does not lead any more", self._identity)
         finally:
-            await self._release()
+            await self.release()
 
     async def _until_acquired(self) -> None:
         while True:
-            if await self._try():
+            if await self.attempt():
                 return
             await asyncio.sleep(RETRY)
 
@@ -100,7 +100,7 @@ class Leader:
         try:
             while self.leading and not work.done():
                 await asyncio.wait({work}, timeout=RETRY)
-                await self._try()
+                await self.attempt()
             if work.done():
                 # It only ends by a failure, which is the caller's.
                 work.result()
@@ -109,7 +109,7 @@ class Leader:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
 
-    async def _try(self) -> bool:
+    async def attempt(self) -> bool:
         """Acquire or renew once; say whether this process leads."""
         began = self._clock()
         try:
@@ -166,7 +166,7 @@ class Leader:
             },
         }
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
         """Give the lease back, so that the next needs not wait for its end."""
         if not self.leading:
             return

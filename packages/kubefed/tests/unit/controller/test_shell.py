@@ -1,0 +1,279 @@
+"""Queue, cache and lease, each without a server: what they do with what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+from kubefed.api import CONFIG_MAP
+from kubefed.controller.client import ApiError, Client, Connection, NotLeaderError
+from kubefed.controller.informer import Informer, Source
+from kubefed.controller.leader import DURATION, RENEW_DEADLINE, Leader
+from kubefed.controller.objects import Json, Key
+from kubefed.controller.queue import RETRY, WorkQueue
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not check():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0)
+
+
+# -- queue
+
+
+async def test_a_key_is_handled_once_and_again_if_it_came_meanwhile() -> None:
+    handled: list[str] = []
+    gate = asyncio.Event()
+
+    async def handle(key: str) -> float | None:
+        handled.append(key)
+        await gate.wait()
+        return None
+
+    queue = WorkQueue[str]("test", handle, workers=4)
+    task = asyncio.create_task(queue.run())
+    queue.add("a")
+    queue.add("a")
+    await until(lambda: handled == ["a"])
+    queue.add("a")
+    queue.add("a")
+    await asyncio.sleep(0)
+    assert handled == ["a"]
+    gate.set()
+    await until(lambda: handled == ["a", "a"])
+    await until(lambda: len(queue) == 0)
+    task.cancel()
+
+
+async def test_a_failure_is_tried_again_and_harms_no_other_key() -> None:
+    handled: list[str] = []
+
+    async def handle(key: str) -> float | None:
+        handled.append(key)
+        if handled.count("bad") == 1 and key == "bad":
+            raise ValueError("poison")
+        return RETRY if handled.count(key) == 1 else None
+
+    queue = WorkQueue[str]("test", handle, workers=1)
+    task = asyncio.create_task(queue.run())
+    queue.add("bad")
+    queue.add("good")
+    await until(lambda: handled[:2] == ["bad", "good"])
+    queue.forget("bad")
+    queue.add("bad")
+    await until(lambda: handled.count("bad") == 2)
+    task.cancel()
+
+
+# -- informer
+
+
+class Script(Client):
+    """A client that answers lists and watches from a script."""
+
+    def __init__(self, lists: list[Any], watches: list[Any]) -> None:
+        super().__init__("scripted", Connection("https://nowhere"))
+        self.lists, self.watches = lists, watches
+        self.asked: list[str] = []
+
+    async def request(self, method: str, path: str, **options: Any) -> Json:
+        del method, path
+        self.asked.append("list")
+        assert "limit" in options["params"]
+        answer = self.lists.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def watch(self, path: str, *, params: Any, accept: str) -> AsyncGenerator[Json]:
+        del path, accept
+        self.asked.append(f"watch {params['resourceVersion']}")
+        for event in self.watches.pop(0) if self.watches else []:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+        if not self.watches:
+            await asyncio.Event().wait()
+
+
+def obj(name: str, version: int) -> Json:
+    return {"metadata": {"namespace": "n", "name": name, "resourceVersion": str(version)}}
+
+
+def page(version: int, *items: Json, more: str = "") -> Json:
+    meta = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
+    return {"kind": "List", "metadata": meta, "items": list(items)}
+
+
+def event(kind: str, item: Json) -> Json:
+    return {"type": kind, "object": item}
+
+
+class Watched:
+    """An informer at work, and what it told."""
+
+    def __init__(self, lists: list[Any], watches: list[Any]) -> None:
+        self.told: list[tuple[str, bool, bool]] = []
+        self.client = Script(lists, watches)
+        self.informer = Informer(self.client, Source(CONFIG_MAP), self._changed)
+        self.task = asyncio.create_task(self.informer.run())
+
+    def _changed(self, key: Key, before: Json | None, after: Json | None) -> None:
+        self.told.append((key[1], before is not None, after is not None))
+
+    def names(self) -> set[str]:
+        return {name for _, name in self.informer.store}
+
+
+async def test_pages_are_one_list_and_events_follow() -> None:
+    watched = Watched(
+        [page(5, obj("a", 1), more="x"), page(5, obj("b", 2))],
+        [
+            [
+                event("ADDED", obj("c", 6)),
+                event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}),
+                event("DELETED", obj("a", 10)),
+            ],
+            [],
+        ],
+    )
+    await until(lambda: watched.names() == {"b", "c"})
+    assert watched.told == [
+        ("a", False, True),
+        ("b", False, True),
+        ("c", False, True),
+        ("a", True, False),
+    ]
+    await until(lambda: watched.client.asked[-1] == "watch 10")
+    assert watched.client.asked == ["list", "list", "watch 5", "watch 10"]
+    watched.task.cancel()
+
+
+async def test_a_lost_place_is_listed_anew_and_the_old_cache_answers_until_then() -> None:
+    gone = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "old"}}
+    watched = Watched(
+        [page(5, obj("a", 1), obj("b", 2)), page(20, obj("b", 2), obj("c", 15))], [[gone], []]
+    )
+    await until(lambda: watched.names() == {"b", "c"})
+    assert watched.told[2:] == [("a", True, False), ("c", False, True)]
+    watched.task.cancel()
+
+
+async def test_what_is_no_list_is_not_believed() -> None:
+    watched = Watched([{"kind": "Status"}], [])
+    await until(lambda: bool(watched.informer.error))
+    assert not watched.informer.whole
+    watched.task.cancel()
+
+
+async def test_a_kind_that_is_not_served_is_not_known() -> None:
+    watched = Watched([ApiError(404, "NotFound", "no such kind", 60)], [])
+    await until(lambda: bool(watched.informer.error))
+    assert not watched.informer.whole
+    watched.task.cancel()
+
+
+async def test_our_own_writes_are_no_news_and_old_events_undo_nothing() -> None:
+    watched = Watched([page(5, obj("a", 1))], [[]])
+    await watched.informer.synced.wait()
+    watched.told.clear()
+    watched.informer.learn(obj("a", 8))
+    for late in (event("MODIFIED", obj("a", 7)), event("DELETED", obj("a", 6))):
+        watched.informer.take(late["type"], late["object"])
+    watched.informer.take("MODIFIED", obj("a", 8))
+    assert watched.told == []
+    assert watched.names() == {"a"}
+    watched.informer.take("MODIFIED", obj("a", 9))
+    assert watched.told == [("a", True, True)]
+    watched.task.cancel()
+
+
+# -- leader
+
+
+class Shelf(Client):
+    """A client with one Lease behind it."""
+
+    def __init__(self) -> None:
+        super().__init__("shelf", Connection("https://nowhere"))
+        self.lease: Json | None = None
+        self.revision = 0
+        self.reachable = True
+
+    async def request(self, method: str, path: str, **options: Any) -> Json:
+        del path
+        if not self.reachable:
+            raise OSError("unreachable")
+        if method == "GET":
+            if self.lease is None:
+                raise ApiError(404, "NotFound", "no lease")
+            return self.lease
+        body: Json = options["body"]
+        sent = body["metadata"].get("resourceVersion")
+        if self.lease is not None and sent != self.lease["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "changed meanwhile")
+        self.revision += 1
+        meta = body["metadata"] | {"resourceVersion": str(self.revision)}
+        self.lease = body | {"metadata": meta}
+        return self.lease
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_one_leads_and_the_other_follows_when_it_falls_silent() -> None:
+    shelf, clock = Shelf(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    assert await first.attempt()
+    assert not await second.attempt()
+    first.fence()
+    with pytest.raises(NotLeaderError):
+        second.fence()
+    clock.now += DURATION - 0.1
+    assert not await second.attempt()
+    assert not first.leading
+    clock.now += 0.2
+    assert await second.attempt()
+    assert not await first.attempt()
+
+
+async def test_the_fence_closes_before_another_can_lead() -> None:
+    shelf, clock = Shelf(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    await first.attempt()
+    await second.attempt()
+    shelf.reachable = False
+    clock.now += RENEW_DEADLINE
+    assert not await first.attempt()
+    with pytest.raises(NotLeaderError):
+        first.fence()
+    shelf.reachable = True
+    assert not await second.attempt()
+    assert RENEW_DEADLINE < DURATION
+
+
+async def test_a_lease_that_is_renewed_is_never_taken() -> None:
+    shelf, clock = Shelf(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    for _ in range(20):
+        clock.now += 1
+        assert await first.attempt()
+        assert not await second.attempt()
+
+
+async def test_a_lease_that_is_given_back_is_taken_at_once() -> None:
+    shelf, clock = Shelf(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    await first.attempt()
+    await second.attempt()
+    await first.release()
+    assert not first.leading
+    assert await second.attempt()
