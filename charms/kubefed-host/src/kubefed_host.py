@@ -6,6 +6,7 @@ The members of the federation are in federation_members.py.
 import hashlib
 import importlib.metadata
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -181,7 +182,7 @@ class Host:
         Raises:
             HostError: the service does not start.
         """
-        text = UNIT.format(user=self.user, command=" ".join(self.command(settings, address)))
+        text = UNIT.format(user=self.user, command=shlex.join(self.command(settings, address)))
         text += f"# kubefed {version()}\n"  # another version is another unit, so it starts again
         changed = write_file(self.unit, text, mode=0o644)
         try:
@@ -195,7 +196,8 @@ class Host:
 
     def command(self, settings: Settings, address: str) -> list[str]:
         """Return the controller's command line."""
-        words = [str(self.python), "-m", "kubefed.cli", "controller"]
+        # Not the wheel's script: its first line names the Python that packed it.
+        words = [str(self.python), "-c", "from kubefed.cli import main; main()", "controller"]
         words += ["--kubeconfig", str(self.settings / "kubeconfig")]
         words += ["--kubefed-namespace", settings.namespace]
         if (self.settings / "region-health.json").exists():

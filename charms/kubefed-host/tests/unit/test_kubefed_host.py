@@ -225,7 +225,8 @@ class TestService:
         host.ensure_service(SETTINGS, "fd00::9", restart=False)
         text = host.unit.read_text()
         assert "User=root" in text
-        assert "--metrics-address [fd00::9]:9091" in text
+        assert "ExecStart=/charm/venv/bin/python -c 'from kubefed.cli import main; main()'" in text
+        assert "--metrics-address '[fd00::9]:9091'" in text
         for line in ("Restart=always", "NoNewPrivileges=true", "ProtectSystem=strict"):
             assert line in text
 
