@@ -154,12 +154,11 @@ class Agent:
         return True, "ok"
 
     async def run(self) -> None:
-        """Run until a signal."""
+        """Run, once started, until a signal."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await self.start()
         work = asyncio.ensure_future(self._work())
         stopping = asyncio.ensure_future(stop.wait())
         try:

@@ -66,7 +66,12 @@ def agent(
     found = _config(config)
 
     async def run() -> None:
-        await Agent(found).run()
+        try:
+            running = Agent(found)
+            await running.start()
+        except OSError as error:  # a key that isn't there, a port that is taken
+            raise ConfigError(f"the agent cannot start with {config}: {error}") from error
+        await running.run()
 
     asyncio.run(run())
 

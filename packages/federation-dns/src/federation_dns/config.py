@@ -22,9 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from federation_dns.names import Name
 from federation_dns.verdict import Holds
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
 ZoneName = Annotated[
     str,
     StringConstraints(

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from federation_dns.config import Name
 from federation_dns.core import Memory, Override
+from federation_dns.names import Name
 from federation_dns.verdict import Said, Standing
 from federation_dns.wire import WireError, dump_state, parse_state
 from federation_dns.zone import Key, RecordSet

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from federation_dns.config import Name
+from federation_dns.names import Name
 from federation_dns.verdict import Vote
 from federation_dns.zone import RegionState, Service
 
