@@ -8,6 +8,7 @@ as with a cable that is cut.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from federation_lab.errors import LabError
 from federation_lab.locks import lock
@@ -27,13 +28,18 @@ from federation_lab.wanplan import (
     touches,
 )
 
+# Which home each standing lab has; gone with the host's boot, as the networks are.
+OWNERS = Path("/run/federation-lab")
+
 
 class Network:
     """One lab's WAN; the kernel holds its state, a file which region has which number."""
 
     def __init__(self, lab: Paths) -> None:
         self.plan = Plan(lab.lab_id)
+        self._home = str(lab.home.resolve())
         self._record = lab.home / "network.json"
+        self._owner = OWNERS / self.plan.prefix
         self._lock = lab.home / "network.lock"
 
     @property
@@ -61,10 +67,12 @@ class Network:
 
     def _ensure(self) -> None:
         plan = self.plan
+        self._check_owner()
         if self.exists and run(["ip", "link", "show", plan.uplink], check=False).returncode == 0:
             return
         self._drop_router()
         require_namespaces(plan)
+        write_atomically(self._owner, self._home)
         run(["ip", "netns", "add", plan.router])
         inside = ["ip", "netns", "exec", plan.router]
         quiet = "net.ipv6.conf.default.disable_ipv6=1"
@@ -239,6 +247,16 @@ class Network:
                 run(["ip", "netns", "delete", name], check=False)
             self._drop_router()
             self._record.unlink(missing_ok=True)
+            self._owner.unlink(missing_ok=True)
+
+    def _check_owner(self) -> None:
+        """Refuse to build into the network of a lab with another home."""
+        owner = self._owner.read_text() if self._owner.exists() else self._home
+        if owner != self._home and self.exists:
+            raise LabError(
+                f"the lab with LAB_ID={self.plan.lab_id} at {owner} stands already; give this one "
+                f"another LAB_ID, or take that one away: LAB_HOME={owner} lab down"
+            )
 
     def _drop_router(self) -> None:
         run(["ip", "link", "delete", self.plan.uplink], check=False)

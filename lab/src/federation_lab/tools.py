@@ -305,7 +305,7 @@ def main() -> int:
     except LabError as error:
         console.print(f"[red]{error}", markup=True)
         return 1
-    Console().print(str(directory), soft_wrap=True)
+    Console(highlight=False).print(str(directory), soft_wrap=True)
     return 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from federation_lab import cgroups
+from federation_lab.errors import LabError
 from federation_lab.machines import Machine, Machines
 from federation_lab.network import namespaces
 from federation_lab.paths import Paths
@@ -211,6 +212,15 @@ def test_with_an_older_freezer_or_none(
     here.freeze_region("siracusa")
     here.destroy_region("siracusa")
     assert "siracusa" not in here.network.regions
+
+
+def test_another_lab_with_the_same_number_is_refused(
+    machines: Machines, one: Machine, tmp_path: Path
+) -> None:
+    other = Machines(Paths(tmp_path, tmp_path / "cache", LAB_ID))
+    with pytest.raises(LabError, match=f"LAB_HOME={machines.lab.home} lab down"):
+        other.create("catania", "one")
+    assert one.alive
 
 
 def test_nothing_is_left(machines: Machines) -> None:

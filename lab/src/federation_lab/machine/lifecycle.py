@@ -193,6 +193,7 @@ class Lifecycle(abc.ABC):
             for descriptor in {output, error}:
                 os.close(descriptor)
         self._children.add(pid)
+        unit.control_pid = pid
         return pid
 
     # --- ending ---

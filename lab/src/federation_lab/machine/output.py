@@ -46,7 +46,7 @@ class Outputs:
             data = os.read(reader, 65536)
             text = lines.feed(data) if data else lines.end()
             if text:
-                self._journal.write(unit.name, identifier, unit.main_pid or unit.last_pid, text)
+                self._journal.write(unit.name, identifier, unit.main_pid or unit.control_pid, text)
             if not data:
                 self._loop.forget(reader)
                 del unit.outputs[reader]

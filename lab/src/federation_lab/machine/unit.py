@@ -20,6 +20,8 @@ class Unit:
         sub: systemd's SubState.
         result: systemd's Result.
         main_pid: the main process, None when there is none.
+        last_pid: the main process now or before.
+        control_pid: the process that was started last, whatever for.
         status: the main process's last wait status.
         busy: a start or a stop has it; the next one waits.
         epoch: grows with each order of a person, so that a planned restart knows it is outdated.
@@ -34,6 +36,7 @@ class Unit:
         self.result = "success"
         self.main_pid: int | None = None
         self.last_pid = 0
+        self.control_pid = 0
         self.status: int | None = None
         self.busy = False
         self.epoch = 0
