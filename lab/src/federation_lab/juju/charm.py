@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation_lab.juju.errors import JujuError
 
@@ -110,21 +110,26 @@ def parse(files: dict[str, str], *, path: str, sha256: str) -> Charm:
         for name, body in loaded.get("actions.yaml", {}).items()
         if name != "additionalProperties"
     }
-    return Charm(
-        name=str(metadata["name"]),
-        path=path,
-        sha256=sha256,
-        subordinate=bool(metadata.get("subordinate")),
-        version=files.get("version", "").strip(),
-        endpoints=_endpoints(metadata),
-        options={
-            name: Option.model_validate(body)
-            for name, body in _mapping(loaded.get("config.yaml", {}).get("options")).items()
-        },
-        actions=actions,
-        resources=_mapping(metadata.get("resources")),
-        extra_bindings=list(_mapping(metadata.get("extra-bindings"))),
-    )
+    try:
+        return Charm(
+            name=str(metadata["name"]),
+            path=path,
+            sha256=sha256,
+            subordinate=bool(metadata.get("subordinate")),
+            version=files.get("version", "").strip(),
+            endpoints=_endpoints(metadata),
+            options={
+                name: Option.model_validate(body)
+                for name, body in _mapping(loaded.get("config.yaml", {}).get("options")).items()
+            },
+            actions=actions,
+            resources=_mapping(metadata.get("resources")),
+            extra_bindings=list(_mapping(metadata.get("extra-bindings"))),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise JujuError(f"charm {path}: {where}: {first['msg']}") from error
 
 
 def read(path: Path) -> Charm:
