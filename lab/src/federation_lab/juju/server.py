@@ -113,7 +113,8 @@ def main(home: Path, provider: Provider) -> int:
     Returns:
         The exit code.
     """
-    os.umask(0o077)
+    # The lab's home is closed (0700); what is made below it for machines has a machine's modes.
+    os.umask(0o022)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
