@@ -98,11 +98,25 @@ class Resources:
             return None
 
     def list(
-        self, kind: TargetKind, namespace: str | None = None, *, selector: str = ""
+        self,
+        kind: TargetKind,
+        namespace: str | None = None,
+        *,
+        selector: str = "",
+        fields: str = "",
     ) -> list[Manifest]:
-        """Give all objects of a kind; none if the kind doesn't exist."""
+        """Give all objects of a kind; none if the kind doesn't exist.
+
+        Args:
+            kind: the kind.
+            namespace: of one namespace only.
+            selector: a selector of labels.
+            fields: a selector of fields.
+        """
         items: list[Manifest] = []
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(_PAGE)}
+        query |= {"labelSelector": selector} if selector else {}
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             try:
                 page = self.request(
@@ -296,6 +310,8 @@ def _identity(manifest: Manifest) -> tuple[str, str | None]:
 
 
 def _not_answered(error: Exception, what: str, host: str) -> errors.KubefedError:
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
+        error = error.reason
     text = str(error.reason if isinstance(error, ApiException) else error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return errors.UntrustedCertificate(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kubernetes.client import ApiClient
 
+from kubefed import errors
 from kubefed.api import FEDERATED_TYPE_CONFIG as TYPE_CONFIG
 from kubefed.api import (
     PROPAGATION_CONDITION,
@@ -16,6 +18,7 @@ from kubefed.api import (
     FederatedType,
     Manifest,
     PropagationStatus,
+    TargetKind,
     TypeConfig,
 )
 from kubefed.clients import Resources
@@ -35,6 +38,9 @@ _CLUSTER_WORDS: Mapping[str, str] = {
     PropagationStatus.DELETION_TIMED_OUT: "the cluster didn't answer in time",
     PropagationStatus.CLIENT_RETRIEVAL_FAILED: "the cluster can't be entered",
 }
+# What only the cluster can say more about; the controller records its words as an event.
+_CAUSED = frozenset(each for each in PropagationStatus if each.value.endswith("Failed"))
+_EVENT = TargetKind("", "v1", "Event", "events")
 _OBJECT_WORDS: Mapping[str, str] = {
     AggregateReason.NAMESPACE_NOT_FEDERATED: "its namespace is not federated",
     AggregateReason.COMPUTE_PLACEMENT_FAILED: "its placement can't be computed",
@@ -103,12 +109,14 @@ def read(api: ApiClient, *, namespace: str) -> Overview:
     host = Resources(api)
     types: list[TypeState] = []
     found: list[Problem] = []
+    said = warnings_of(_warnings(host))
     for manifest in host.list(TYPE_CONFIG, namespace):
         type_config = TypeConfig.from_object(manifest)
         items = host.list(type_config.type.federated)
         types.append(type_state(manifest, len(items)))
         if type_config.propagation:
-            found += [each for item in items for each in problems(item, type_config.type)]
+            kinds = type_config.type
+            found += [each for item in items for each in problems(item, kinds, said)]
     return Overview(
         clusters=tuple(list_clusters(api, namespace=namespace)),
         types=tuple(sorted(types, key=lambda each: each.name)),
@@ -134,16 +142,33 @@ def type_state(manifest: Mapping[str, Any], objects: int) -> TypeState:
     )
 
 
-def problems(item: Manifest, kinds: FederatedType) -> Iterator[Problem]:
+def warnings_of(events: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Give the warnings about each object, the newest first.
+
+    Args:
+        events: the host's events.
+    """
+    said: dict[str, list[str]] = {}
+    for event in sorted(events, key=_time_of, reverse=True):
+        about = event.get("involvedObject") or {}
+        name = _name(str(about.get("kind")), about.get("namespace"), str(about.get("name")))
+        said.setdefault(name, []).append(str(event.get("message") or ""))
+    return said
+
+
+def problems(
+    item: Manifest, kinds: FederatedType, said: Mapping[str, list[str]] | None = None
+) -> Iterator[Problem]:
     """Say what is wrong with a federated object, a cluster at a time.
 
     Args:
         item: the federated object.
         kinds: its type.
+        said: the warnings about each object, by `warnings_of`.
     """
     metadata, status = item["metadata"], item.get("status") or {}
-    where = f"{metadata['namespace']}/" if kinds.federated.namespaced else ""
-    name = f"{kinds.federated.kind} {where}{metadata['name']}"
+    where = metadata.get("namespace") if kinds.federated.namespaced else None
+    name = _name(kinds.federated.kind, where, metadata["name"])
     condition = next(
         (
             each
@@ -157,10 +182,34 @@ def problems(item: Manifest, kinds: FederatedType) -> Iterator[Problem]:
         return
     unwell = [each for each in status.get("clusters") or [] if each.get("status")]
     for each in unwell:
-        reason = str(each["status"])
-        yield Problem(name, str(each["name"]), reason, _CLUSTER_WORDS.get(reason, reason))
+        reason, cluster = str(each["status"]), str(each["name"])
+        words = _CLUSTER_WORDS.get(reason, reason)
+        if reason in _CAUSED and (cause := _cause(cluster, (said or {}).get(name, []))):
+            words = f"{words}: {cause}"
+        yield Problem(name, cluster, reason, words)
     reason = str(condition.get("reason") or "")
     if reason and not unwell:
         yield Problem(name, "", reason, _OBJECT_WORDS.get(reason, reason))
     elif not reason and status.get("observedGeneration", 0) < metadata.get("generation", 0):
         yield Problem(name, "", "Outdated", "its last change has not been carried yet")
+
+
+def _cause(cluster: str, messages: Iterable[str]) -> str:
+    word = re.compile(rf"(?<![-\w]){re.escape(cluster)}(?![-\w])")
+    return next((each for each in messages if word.search(each)), "")
+
+
+def _name(kind: str, namespace: str | None, name: str) -> str:
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def _time_of(event: Mapping[str, Any]) -> str:
+    # All in UTC and in one form, so they sort as text.
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _warnings(host: Resources) -> list[Manifest]:
+    try:
+        return host.list(_EVENT, fields="type=Warning")
+    except errors.Forbidden:
+        return []  # an account that may not read events still learns the reasons

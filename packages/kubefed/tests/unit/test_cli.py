@@ -95,6 +95,16 @@ data: {x: y}
     assert "left out Endpoints shop/a" in result.stderr
 
 
+def test_a_directory_of_manifests(tmp_path: Path) -> None:
+    one = "{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}}"
+    (tmp_path / "a.yaml").write_text(one % "a")
+    (tmp_path / "b.yml").write_text((one % "b").replace("ConfigMap", "Secret"))
+    (tmp_path / "notes.txt").write_text("not: [a manifest")
+    result = runner.invoke(app, ["federate", "-f", str(tmp_path), "-o", "yaml"])
+    kinds = [each["kind"] for each in yaml.safe_load_all(result.stdout)]
+    assert kinds == ["FederatedConfigMap", "FederatedSecret"]
+
+
 def test_a_directive_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "directive.yaml"
     for content in ("a: b: c", "[]", "kind: ConfigMap"):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig
 from kubefed.membership import Cluster
-from kubefed.overview import Overview, problems, type_state
+from kubefed.overview import Overview, problems, type_state, warnings_of
 
 KINDS = FederatedType.of(CONFIG_MAP)
 
@@ -66,6 +66,27 @@ def test_problems(status: dict[str, Any], cluster: str, reason: str, words: str)
     assert problem.object == "FederatedConfigMap shop/a"
     assert (problem.cluster, problem.reason) == (cluster, reason)
     assert words in problem.explain
+
+
+def event(message: str, at: str) -> dict[str, Any]:
+    about = {"kind": "FederatedConfigMap", "namespace": "shop", "name": "a"}
+    return {"involvedObject": about, "message": message, "lastTimestamp": at}
+
+
+def test_the_clusters_own_words() -> None:
+    said = warnings_of(
+        [
+            event("ConfigMap in palermo: too old", "2026-01-01T00:00:00Z"),
+            event("ConfigMap in palermo: quota exceeded", "2026-01-01T00:00:02Z"),
+            event("ConfigMap in palermo-2: other", "2026-01-01T00:00:03Z"),
+        ]
+    )
+    clusters = [{"name": "palermo", "status": "CreationFailed"}]
+    status = item(conditions=condition("CheckClusters"), clusters=clusters)
+    [problem] = problems(status, KINDS, said)
+    assert problem.explain.endswith("refuses to create it: ConfigMap in palermo: quota exceeded")
+    [problem] = problems(status, KINDS)
+    assert problem.explain == "the cluster refuses to create it"
 
 
 def test_types() -> None:

@@ -28,6 +28,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_RETRY = 1, 2, 75
 
 
 _UNBROKEN = 400
+_MANIFESTS = frozenset({".yaml", ".yml", ".json"})
 
 
 class Format(StrEnum):
@@ -163,10 +164,13 @@ def plain_data(value: Any) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """Read a file, or standard input for "-"."""
+    """Read a file, all manifests of a directory, or standard input for "-"."""
     try:
         if str(path) == "-":
             return typer.get_text_stream("stdin").read()
+        if path.is_dir():
+            files = sorted(each for each in path.iterdir() if each.suffix in _MANIFESTS)
+            return "\n---\n".join(each.read_text("utf-8") for each in files)
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UsageError(f"cannot read {path}: {error}") from error

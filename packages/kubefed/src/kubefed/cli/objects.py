@@ -50,7 +50,7 @@ def federate(
     namespace: ObjectNamespace = "default",
     filename: Annotated[
         Path | None,
-        typer.Option("--filename", "-f", help="Objects in YAML, '-' for standard input."),
+        typer.Option("--filename", "-f", help="A file or directory of objects, '-' for stdin."),
     ] = None,
     contents: Annotated[
         bool, typer.Option("--contents", "-c", help="Of a namespace: also what is in it.")

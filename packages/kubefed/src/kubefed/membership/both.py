@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, Configuration
 
 from kubefed import errors
 from kubefed.accounts import Token, lasting_token, mint_token
@@ -88,7 +88,7 @@ def join(
             labels=labels,
             namespace=names.namespace,
             disabled_tls_validations=[] if settings.verify_ssl else [TlsValidation.ALL],
-            proxy_url=str(settings.proxy or ""),
+            proxy_url=_proxy_url(member),
             secret_name=secret_name,
         )
     except errors.KubefedError:
@@ -143,6 +143,12 @@ def _ca_bundle(api: ApiClient) -> str:
         data = settings.ca_cert_data
         return data.decode() if isinstance(data, bytes) else str(data)
     return Path(settings.ssl_ca_cert).read_text("utf-8") if settings.ssl_ca_cert else ""
+
+
+def _proxy_url(api: ApiClient) -> str:
+    proxy = api.configuration.proxy or ""
+    # The client takes on this machine's HTTPS_PROXY; the controller's machine has its own.
+    return "" if proxy == Configuration().proxy else str(proxy)
 
 
 def _same_cluster(member: ApiClient, host: ApiClient) -> bool:
