@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import datetime
 import http.server
 import json
 import socket
@@ -19,7 +20,7 @@ import httpx
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
 from federation_lab.cluster.pki import CertificateAuthority
 from kubefed import clients, install, membership
-from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, TargetKind
+from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, STANDARD_KINDS, TargetKind
 from kubefed.controller import manager
 from kubefed.controller.leader import LEASE
 
@@ -104,9 +105,7 @@ class Controller:
 @contextlib.contextmanager
 def controller(host: ControlPlane, **options: Any) -> Generator[Controller]:
     running = Controller(
-        manager.Options(
-            kubeconfig=Path(host.directory / "admin.kubeconfig"), namespace=FEDERATION, **options
-        )
+        manager.Options(kubeconfig=kubeconfig_of(host), namespace=FEDERATION, **options)
     )
     running.start()
     try:
@@ -140,20 +139,45 @@ def clusters(*names: str) -> dict[str, Any]:
 
 
 def join_all(planes: Mapping[str, ControlPlane]) -> None:
-    """Install the federation in the host, and make every control plane a member."""
+    """Install the federation in the host, and make every control plane a member.
+
+    With the accounts of least rights that production has: a right that the controller lacks
+    shows here.
+    """
     host = planes["host"]
     api = clients.from_kubeconfig(host.directory / "admin.kubeconfig", host.name)
     install.install(api, namespace=FEDERATION)
+    hour = datetime.timedelta(hours=1)
+    own = install.controller_credentials(api, namespace=FEDERATION, lifetime=hour)
+    config = host.kubeconfig()
+    config["users"] = [{"name": host.name, "user": {"token": own.token}}]
+    kubeconfig_of(host).write_text(json.dumps(config))
     for name, plane in planes.items():
+        member = clients.from_kubeconfig(plane.directory / "admin.kubeconfig", plane.name)
+        account = membership.prepare_member(
+            member,
+            cluster=name,
+            host_cluster=host.name,
+            namespace=FEDERATION,
+            kinds=STANDARD_KINDS,
+        )
+        token = membership.mint_token(
+            member, service_account=account, namespace=FEDERATION, lifetime=hour
+        )
         membership.register(
             api,
             cluster=name,
             api_endpoint=plane.endpoint,
             ca_bundle=plane.ca_certificate,
-            token=plane.token(ADMIN),
+            token=token.token,
             labels={"region": name},
             namespace=FEDERATION,
         )
+
+
+def kubeconfig_of(host: ControlPlane) -> Path:
+    """The controller's own kubeconfig."""
+    return host.directory / "controller.kubeconfig"
 
 
 @dataclasses.dataclass

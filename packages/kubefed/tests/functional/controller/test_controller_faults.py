@@ -19,7 +19,6 @@ from controller_harness import (
     clusters,
     eventually,
 )
-from federation_lab.cluster.control_plane import ADMIN
 from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE, SECRET
 from kubefed.controller.leader import DURATION, RETRY
 
@@ -95,14 +94,15 @@ def test_a_token_is_renewed_and_a_restart_writes_nothing(federation: Federation)
     entry = host.get(KUBEFED_CLUSTER.path(FEDERATION, "member1"))
     path = SECRET.path(FEDERATION, entry["spec"]["secretRef"]["name"])
 
-    def set_token(token: str) -> None:
-        encoded = base64.b64encode(token.encode()).decode()
+    good = host.get(path)["data"]["token"]
+
+    def set_token(encoded: str) -> None:
         host.merge(path, {"data": {"token": encoded}})
 
     with federation.controller():
         federation.make_namespace("renewed")
         eventually(lambda: member1.get(NAMESPACE.path(name="renewed")))
-        set_token("revoked")
+        set_token(base64.b64encode(b"revoked").decode())
         # The controller sees the Secret a moment later.
         time.sleep(0.5)
         template = {"data": {"a": "b"}}
@@ -110,7 +110,7 @@ def test_a_token_is_renewed_and_a_restart_writes_nothing(federation: Federation)
             "ConfigMap", "renewed", "one", template=template, placement=clusters("member1")
         )
         eventually(lambda: states(federation, "renewed", "one").get("member1"))
-        set_token(member1.plane.token(ADMIN))
+        set_token(good)
         eventually(lambda: data(member1, "renewed", "one"), 10)
         eventually(lambda: federation.propagated("ConfigMap", "renewed", "one"))
 
@@ -229,3 +229,30 @@ def test_a_standby_takes_over(federation: Federation) -> None:
             eventually(lambda: federation.apis["member1"].get(NAMESPACE.path(name="led")), 5)
         # A clean end gives the lease back.
         eventually(lambda: holder() == "first", 5)
+
+
+def test_a_cluster_that_leaves_has_no_claim_any_more(federation: Federation, wire: Wire) -> None:
+    host, member1 = federation.host, federation.apis["member1"]
+    entry = KUBEFED_CLUSTER.path(FEDERATION, "member2")
+    mine = FEDERATED["configmap"].path("left", "one")
+    with federation.controller():
+        federation.make_namespace("left")
+        federation.post(
+            "ConfigMap",
+            "left",
+            "one",
+            template={"data": {"a": "b"}},
+            placement=clusters("member1", "member2"),
+        )
+        eventually(lambda: federation.propagated("ConfigMap", "left", "one"))
+        wire.freeze()
+        host.call("DELETE", mine)
+        eventually(lambda: "member2" in states(federation, "left", "one"))
+        eventually(lambda: data(member1, "left", "one") is None)
+        kept = host.get(entry)
+        host.call("DELETE", entry)
+        eventually(lambda: host.get(mine) is None)
+        wire.thaw()
+        meta = {name: kept["metadata"][name] for name in ("name", "namespace", "labels")}
+        host.call("POST", KUBEFED_CLUSTER.path(FEDERATION), kept | {"metadata": meta})
+        eventually(federation.all_ready)
