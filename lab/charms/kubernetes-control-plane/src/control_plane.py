@@ -20,7 +20,7 @@ from typing import Any
 import federation_lab
 import yaml
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
-from federation_lab.cluster.kubelet.images import Images
+from federation_lab.cluster.kubelet.images import Images, normal
 
 DIRECTORY = Path("/var/lib/kubernetes-lab")
 BINARIES = Path("/opt/lab/bin")
@@ -90,7 +90,8 @@ def merged_images(extra: str) -> str:
         return shipped
     Images.parse(extra)
     documents = [yaml.safe_load(text) or {} for text in (shipped, extra)]
-    entries = {name: e for document in documents for name, e in document["images"].items()}
+    # By its full name, so that `busybox` replaces `docker.io/library/busybox`.
+    entries = {normal(name): e for each in documents for name, e in each["images"].items()}
     return yaml.safe_dump({"images": entries}, sort_keys=True)
 
 
@@ -149,7 +150,6 @@ def unit_text(
             f"ExecStart={' '.join(quote(word) for word in command)}",
             "Restart=always",
             "RestartSec=500ms",
-            "LimitNOFILE=65536",
             "",
             "[Install]",
             "WantedBy=multi-user.target",

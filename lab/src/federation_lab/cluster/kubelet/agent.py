@@ -146,7 +146,8 @@ class Kubelet:
                 pod.removed()
             return
         if pod is None:
-            self._node.pool.reserve([(item.get("status") or {}).get("podIP") or "0.0.0.0"])  # noqa: S104
+            if known := (item.get("status") or {}).get("podIP"):
+                self._node.pool.reserve([known])
             pod = self._pods[uid] = Pod(self._node, item)
             task = self._tasks[uid] = asyncio.create_task(pod.run())
             task.add_done_callback(self._forget(uid))

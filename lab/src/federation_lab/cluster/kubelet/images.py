@@ -70,9 +70,10 @@ class Images:
             ImagesError: it isn't YAML of the described shape.
         """
         try:
-            document = yaml.safe_load(text) or {}
+            document: object = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ImagesError(f"images.yaml is not YAML: {error}") from error
+        document = {} if document is None else document
         if not isinstance(document, dict):
             raise ImagesError("images.yaml: expected a mapping with the key 'images'")
         entries: object = document.get("images") or {}
