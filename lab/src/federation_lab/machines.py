@@ -15,8 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import federation_lab
@@ -27,7 +26,7 @@ from federation_lab.locks import lock
 from federation_lab.network import Network
 from federation_lab.network import namespaces as network_namespaces
 from federation_lab.paths import LAYERED, Paths, check_home, paths
-from federation_lab.processes import Proc, in_namespaces, is_alive, members, start_time
+from federation_lab.processes import Proc, in_namespaces, is_alive, members, start_time, wait_until
 from federation_lab.records import (
     Record,
     host_boot,
@@ -43,7 +42,8 @@ BOOT_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 GONE_TIMEOUT_S = 10.0
 # Into the machine's control group first, so that what is run inside freezes with its region.
-_JOIN = 'echo 0 > "$0/cgroup.procs" && exec "$@"'
+# Inside, files get the modes that they have under Juju's and systemd's umask, not the lab's own.
+_JOIN = 'umask 022; [ -z "$0" ] || echo 0 > "$0/cgroup.procs" || exit 125; exec "$@"'
 
 
 class Machine:
@@ -126,7 +126,7 @@ class Machine:
         words += ["--mount", "--uts", "--ipc", "--net", "--pid", "--", "/usr/bin/env", "-i"]
         words += ["-C", cwd or "/", *(f"{key}={value}" for key, value in inside.items()), *argv]
         group = Groups(self._lab.prefix).path(self.region, self.name)
-        return ["/bin/sh", "-c", _JOIN, str(group), *words] if group else words
+        return ["/bin/sh", "-c", _JOIN, str(group or ""), *words]
 
 
 class Machines:
@@ -217,7 +217,7 @@ class Machines:
             write_record(self.lab, dataclasses.replace(record, wanted=False))
             if is_running(record):
                 os.kill(record.pid, signal.SIGTERM)
-                _wait(lambda: not is_running(record), STOP_TIMEOUT_S)
+                wait_until(lambda: not is_running(record), STOP_TIMEOUT_S)
             self._kill(machine)
 
     def kill(self, machine: Machine) -> None:
@@ -316,7 +316,7 @@ class Machines:
             "programs": _programs(),
             "library": str(source.parent),
             "python": os.path.realpath(sys.executable),
-            "expose": sorted({os.path.realpath(p) for p in (sys.base_prefix, sys.prefix)}),
+            "expose": _needed(source),
         }
         # Inside, the library is read-only: what isn't compiled now is compiled at each systemctl.
         compileall.compile_dir(source / "machine", quiet=2)
@@ -357,7 +357,7 @@ class Machines:
         """
         for process in processes:
             process.send(signal.SIGKILL)
-        if not _wait(lambda: not any(map(is_alive, processes)), GONE_TIMEOUT_S):
+        if not wait_until(lambda: not any(map(is_alive, processes)), GONE_TIMEOUT_S):
             left = ", ".join(str(p.pid) for p in processes if is_alive(p))
             raise LabError(f"processes {left} don't die; look at /proc/PID/stack of them")
 
@@ -368,21 +368,22 @@ def _signal_all(machine: Machine, number: int) -> None:
             process.send(number)
 
 
+def _needed(source: Path) -> list[str]:
+    """List what must stay visible inside: the interpreter, its packages, the checkout."""
+    found = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}
+    checkout = source.parents[2]
+    if (checkout / "lab" / "tools").is_dir():
+        found.add(checkout)
+    # One below another is visible with it.
+    return sorted(str(path) for path in found if not found & set(path.parents))
+
+
 def _programs() -> str:
     try:
         return str(tools.binaries())
     except tools.ToolsMissing:
         # A machine is of use without them, and its next boot shows them.
         return ""
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def _remove(directory: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -78,3 +80,13 @@ def _with(kind: str, inodes: set[int]) -> list[Proc]:
             if os.stat(PROC / str(pid) / "ns" / kind).st_ino in inodes:
                 found.append(Proc(pid, start_time(pid)))
     return found
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait for a condition; False when the time is over first."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True

@@ -143,11 +143,18 @@ def write_shims(spec: Spec) -> None:
         os.chmod(path, 0o755)  # noqa: S103
 
 
+def provide_python(python: str) -> None:
+    """Charms start with `python3`; where the host has it outside the PATH of machines, link it."""
+    if not any(os.path.exists(f"{folder}/python3") for folder in ("/usr/local/bin", "/usr/bin")):
+        os.symlink(python, "/usr/local/bin/python3")
+
+
 def become_init(spec: Spec, report: int) -> None:
     """Turn this process, the first of its PID namespace, into the machine's init."""
     os.umask(0o022)
     mount_all(spec)
     write_shims(spec)
+    provide_python(spec.python)
     socket.sethostname(spec.name)
     os.chdir("/")
     os.set_inheritable(report, True)
