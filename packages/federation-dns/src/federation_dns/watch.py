@@ -35,6 +35,7 @@ _WATCH_SECONDS = 60
 _MAX_OBJECT = 4 * 1024 * 1024
 _MAX_LIST = 64 * 1024 * 1024
 _PAGE = 500
+_MOMENT = 0.05
 
 Object = dict[str, Any]
 ObjectKey = tuple[str, str]
@@ -99,6 +100,7 @@ class Watcher:
         self._closing: asyncio.Future[None] | None = None
         self._read_at = 0.0
         self._watching: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
         self._well_at: float | None = None
         self._asked_at: float | None = None
         self.services = Kind("api/v1/services", f"{MANAGED}=true", service_of)
@@ -111,6 +113,7 @@ class Watcher:
                 group.create_task(self._follow(self.services))
                 group.create_task(self._follow(self.slices))
                 group.create_task(self._health())
+                group.create_task(self._telling())
         finally:
             if self._session is not None:
                 await self._session.close()
@@ -165,7 +168,7 @@ class Watcher:
                 break
         kind.found = found
         kind.synced = True
-        self._tell()
+        self._changed.set()
         return version
 
     async def _get(self, kind: Kind, query: dict[str, str]) -> Object:
@@ -243,12 +246,19 @@ class Watcher:
             kind.found.pop(_key(item), None)
         else:
             kind.found[_key(item)] = kind.reduce(item)
-        self._tell()
+        self._changed.set()
         return True
 
+    async def _telling(self) -> None:
+        """Tell the core, once for all the events of a moment."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_MOMENT)
+            self._changed.clear()
+            if self.services.synced and self.slices.synced:
+                self._tell()
+
     def _tell(self) -> None:
-        if not (self.services.synced and self.slices.synced):
-            return
         ready: dict[ObjectKey, int] = {}
         for (namespace, _), (name, count) in self.slices.found.items():
             ready[namespace, name] = ready.get((namespace, name), 0) + count

@@ -140,6 +140,7 @@ class Rfc2136:
 
     def _view(self, zone: dns.zone.Zone) -> View:
         records: dict[tuple[str, str], Found] = {}
+        names: dict[str, frozenset[str]] = {}
         serial = -1
         for name, rdataset in zone.iterate_rdatasets():
             kind = dns.rdatatype.to_text(rdataset.rdtype)
@@ -147,11 +148,15 @@ class Rfc2136:
                 serial = _serial(rdataset)
             if kind in ("RRSIG", "NSEC", "NSEC3"):
                 continue
-            values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
-            records[_text(name), kind] = Found(int(rdataset.ttl), values)
+            text = _text(name)
+            names[text] = names.get(text, frozenset()) | {kind}
+            # Of what others hold, only the names matter; thousands of values would cost memory.
+            if kind in ("A", "AAAA", "NS") or (kind == "TXT" and text.startswith(owner_name(""))):
+                values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
+                records[text, kind] = Found(int(rdataset.ttl), values)
         if serial < 0:
             raise self._error("retry", "gave a zone without SOA")
-        return View.of(serial, records)
+        return View(serial, records, names)
 
     def apply(self, plan: Plan, view: View) -> None:
         """Send the changes, some names a message; each is checked and done whole by the server."""
