@@ -51,21 +51,26 @@ def find(verb: str) -> "Command":
     raise UsageError(f'"{verb}" is not a juju command. See "help" for those that there are')
 
 
-_TARGETS = ("-u", "--unit", "--machine", "-a", "--app", "--application", "--all")
+_UNITS = {"-u", "--unit", "-a", "--app", "--application", "--all"}
 
 
 def is_region_form(argv: list[str]) -> bool:
     """Whether this is the lab's own ``exec REGION -- COMMAND`` and not Juju's ``exec``."""
     if argv[0] != "exec" or len(argv) < 3 or argv[1].startswith("-"):
         return False
-    before = argv[: argv.index("--")] if "--" in argv else argv
-    return not any(word.partition("=")[0] in _TARGETS for word in before)
+    marked = "--" in argv
+    options = {word.partition("=")[0] for word in argv[: argv.index("--") if marked else None]}
+    # Both forms have --machine; Juju's has its command in front of it, the lab's behind a mark.
+    return not options & (_UNITS if marked else {*_UNITS, "--machine"})
 
 
-def _in_region(region: str, command: list[str]) -> int:
+def _in_region(argv: list[str]) -> int:
     from federation_lab.commands import wan
 
-    wan.execute(region, command[1:] if command[0] == "--" else command)
+    try:
+        wan.app(args=argv)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
     return 0
 
 
@@ -82,7 +87,7 @@ def main(argv: list[str]) -> int:
         if not argv:
             raise UsageError('no command given. See "help" for those that there are')
         if is_region_form(argv):
-            return _in_region(argv[1], argv[2:])
+            return _in_region(argv)
         command = find(argv[0])
         if {"-h", "--help"} & set(argv[1 : argv.index("--") if "--" in argv else None]):
             sys.stdout.write(command.help_text(argv[0]))

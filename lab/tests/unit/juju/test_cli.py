@@ -28,6 +28,8 @@ def test_options_stand_anywhere() -> None:
     [
         (["exec", "catania", "--", "ip", "a"], True),
         (["exec", "catania", "ip", "-br", "a"], True),
+        (["exec", "catania", "--machine", "x", "--", "ip"], True),
+        (["exec", "ls", "--machine", "0"], False),
         (["exec", "--unit", "a/0", "--", "ls"], False),
         (["exec", "ls", "--unit", "a/0"], False),
         (["exec", "catania"], False),
