@@ -250,6 +250,9 @@ def test_namespaced_scope(kubefed: Command, member: Resources) -> None:
     manifest["metadata"]["namespace"] = "default"
     with pytest.raises(errors.Forbidden):
         account.create(CONFIG_MAP, manifest)
-    result = runner.invoke(app, ["unjoin", MEMBER, *base])
-    assert result.exit_code == 0, result.stderr
-    Resources(clients.from_kubeconfig(kubefed.kubeconfig, HOST)).delete(NAMESPACE, other)
+    for arguments in (["unjoin", MEMBER], ["uninstall"]):
+        result = runner.invoke(app, [*arguments, *base])
+        assert result.exit_code == 0, result.stderr
+    # The other federation of this host still has its kinds.
+    host = Resources(clients.from_kubeconfig(kubefed.kubeconfig, HOST))
+    assert host.get(CRD, KUBEFED_CLUSTER.full_name) is not None
