@@ -211,6 +211,7 @@ def test_with_an_older_freezer_or_none(
     assert run(machine, "pgrep", "-c", "sleep").stdout == "0\n"
     here.freeze_region("siracusa")
     here.destroy_region("siracusa")
+    here.groups.remove()
     assert "siracusa" not in here.network.regions
 
 

@@ -16,7 +16,8 @@ from federation_lab.machine.unitfile import UnitFileError
 
 ROOT_ONLY = {
     "start", "stop", "restart", "try-restart", "reload", "reload-or-restart",
-    "try-reload-or-restart", "force-reload", "enable", "disable", "reenable", "mask", "unmask",
+    "try-reload-or-restart", "force-reload", "enable", "disable", "mask", "unmask",
+    "reenable",  # codespell:ignore
     "daemon-reload", "daemon-reexec", "reset-failed", "kill", "poweroff", "halt",
 }  # fmt: skip
 
@@ -31,7 +32,8 @@ class Control(Questions):
             "try-restart": self._try_restart, "reload": self._reload,
             "reload-or-restart": self._reload_or_restart, "force-reload": self._reload_or_restart,
             "try-reload-or-restart": self._try_reload_or_restart,
-            "enable": self._enable, "disable": self._disable, "reenable": self._reenable,
+            "enable": self._enable, "disable": self._disable,
+            "reenable": self._enable_anew,  # codespell:ignore
             "mask": self._mask, "unmask": self._unmask,
             "daemon-reload": self._daemon_reload, "daemon-reexec": self._daemon_reload,
             "is-active": self.is_active, "is-failed": self.is_failed,
@@ -189,7 +191,7 @@ class Control(Questions):
             status = yield from self._stop(call)
         return status
 
-    def _reenable(self, call: Call) -> Answer:
+    def _enable_anew(self, call: Call) -> Answer:
         status = self._files(call, self.manager.loader.disable)
         if status == 0:
             status = yield from self._enable(call)

@@ -127,8 +127,7 @@ def build(name: str, path: str, sections: Sections, known: dict[str, str]) -> Se
         raise UnitFileError("the service has no ExecStart=")
     both = read.span("TimeoutSec", DEFAULT_TIMEOUT_S)
     start_default = None if kind == "oneshot" and "TimeoutSec" not in service else both
-    user = read.text("User")
-    return Service(
+    found = Service(
         name=name,
         path=path,
         description=(unit.get("Description") or [name])[-1],
@@ -143,12 +142,23 @@ def build(name: str, path: str, sections: Sections, known: dict[str, str]) -> Se
         pid_file=_below_run(read.text("PIDFile")),
         start_timeout_s=read.span("TimeoutStartSec", start_default),
         stop_timeout_s=read.span("TimeoutStopSec", both),
+        ignored=_ignored(sections),
+    )
+    return _with_execution(found, service)
+
+
+def _with_execution(found: Service, keys: dict[str, list[str]]) -> Service:
+    """Add what says as whom, where and with what the processes run."""
+    read = _Reader(keys)
+    user = read.text("User")
+    return dataclasses.replace(
+        found,
         user="" if user == "root" else user,
         group=read.text("Group"),
         groups=tuple(read.words("SupplementaryGroups")),
         directory=read.text("WorkingDirectory"),
         environment=_assignments(read.words("Environment")),
-        environment_files=tuple(unitfile.resolved(service.get("EnvironmentFile", []))),
+        environment_files=tuple(unitfile.resolved(keys.get("EnvironmentFile", []))),
         unset=tuple(read.words("UnsetEnvironment")),
         umask=int(read.text("UMask", "0022"), 8),
         open_files=_limit(read.text("LimitNOFILE")),
@@ -163,10 +173,9 @@ def build(name: str, path: str, sections: Sections, known: dict[str, str]) -> Se
         error=read.text("StandardError", "inherit"),
         identifier=read.text("SyslogIdentifier"),
         nice=int(read.text("Nice", "0")),
-        directories={key: tuple(read.words(key)) for key in DIRECTORIES if key in service},
+        directories={key: tuple(read.words(key)) for key in DIRECTORIES if key in keys},
         modes={key: int(read.text(f"{key}Mode", "0755"), 8) for key in DIRECTORIES},
         keep_runtime=read.text("RuntimeDirectoryPreserve", "no") not in ("no", "false"),
-        ignored=_ignored(sections),
     )
 
 
