@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PAGE = 500
 LONGEST_RETRY = 30.0
+SHORTEST_WATCH = 1.0
 FAILURES = (ApiError, aiohttp.ClientError, OSError, TimeoutError, MalformedError)
 
 
@@ -76,6 +77,8 @@ class Informer:
         source: what to keep.
         changed: called with the key, the object before and the object after, each None where
             there is none, after the cache has it.
+        whole_again: called when the cache became whole, at first or after the kind was not
+            served for a while.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Informer:
         client: Client,
         source: Source,
         changed: Callable[[Key, Json | None, Json | None], None],
+        whole_again: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
         self.source = source
@@ -90,6 +94,7 @@ class Informer:
         self.synced = asyncio.Event()
         self.error = ""
         self._changed = changed
+        self._whole_again = whole_again
         self._version = ""
         self._kicked = asyncio.Event()
         self._failures = 0
@@ -135,7 +140,11 @@ class Informer:
         try:
             if not self._version:
                 await self._list()
+            began = asyncio.get_running_loop().time()
             await self._watch()
+            if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
+                # Who ends each watch at once is asked less and less often.
+                raise ApiError(0, "", "the watch ended at once")
             self._failures = 0
         except FAILURES as error:
             await self._failed(error)
@@ -192,7 +201,9 @@ class Informer:
             ):
                 found[key] = obj
         self.store = found
-        self.synced.set()
+        if not self.synced.is_set():
+            self.synced.set()
+            self._whole_again()
         self.error = ""
         for key in before.keys() - found.keys():
             self._changed(key, before[key], None)

@@ -172,8 +172,12 @@ class Leader:
             return
         self._until = float("-inf")
         path = LEASE.path(self._namespace, CONTROLLER_NAME)
-        with contextlib.suppress(ApiError, aiohttp.ClientError, OSError):
-            lease = await self._client.request("GET", path, timeout_s=2)
-            if spec(lease).get("holderIdentity") == self._identity:
+        # Once more: a renewal that was cancelled in flight may have come in between.
+        for _ in range(2):
+            with contextlib.suppress(ApiError, aiohttp.ClientError, OSError):
+                lease = await self._client.request("GET", path, timeout_s=2)
+                if spec(lease).get("holderIdentity") != self._identity:
+                    return
                 lease["spec"] = spec(lease) | {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.request("PUT", path, body=lease, timeout_s=2)
+                return

@@ -17,6 +17,7 @@ from typing import Any
 import kubernetes.config as kube_config
 from kubernetes import client as kube_client
 
+from kubefed import errors
 from kubefed.api.kinds import KUBEFED_CONFIG
 from kubefed.api.names import CONFIG_NAME, DEFAULT_NAMESPACE
 from kubefed.controller import config as configuration
@@ -70,9 +71,14 @@ def run(options: Options) -> int:
     """Run the controller until SIGTERM or SIGINT; give the exit status.
 
     Raises:
-        MalformedError: the kubeconfig can't be used.
+        errors.AskOperator: the kubeconfig can't be used.
     """
-    return asyncio.run(serve(options))
+    # Where the caller has set up logging already, this changes nothing.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        return asyncio.run(serve(options))
+    except MalformedError as error:
+        raise errors.AskOperator(f"{error}; check --kubeconfig and --context") from error
 
 
 async def serve(options: Options) -> int:

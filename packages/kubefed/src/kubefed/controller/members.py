@@ -56,7 +56,7 @@ class Members:
         target: the kind.
         clusters: the members.
         changed: called with the cluster, the key, the object before and after.
-        joined: called when the cache of a cluster that joined is whole.
+        joined: called when a cluster joined or left, or its cache became whole.
         namespace: "" for all namespaces, or the only one that is federated.
         whole_status: whether the objects' status is kept.
     """
@@ -245,7 +245,7 @@ class Members:
             else:
                 self._changed(name, key, before, after)
 
-        informer = Informer(member.client, self._source, changed)
+        informer = Informer(member.client, self._source, changed, self._joined)
         task = self._group.create_task(informer.run())
         self._caches[name] = _Cache(informer, task)
 
