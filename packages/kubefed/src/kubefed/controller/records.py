@@ -52,6 +52,8 @@ class Records:
         self._host = host
         self._namespace = namespace
         self._entries: dict[Key, _Entry] = {}
+        # What isn't written yet: owner and record.
+        self._noted: dict[Key, tuple[str, Recorded]] = {}
 
     async def load(self) -> None:
         """Read all records.
@@ -70,17 +72,40 @@ class Records:
 
         A record of a former object of the same name says nothing of this one.
         """
-        entry = self._entries.get(versions.record_key(key_of(federated), kind.target))
+        key = versions.record_key(key_of(federated), kind.target)
+        owner, noted = self._noted.get(key, ("", NOTHING))
+        if owner == uid(federated):
+            return noted
+        entry = self._entries.get(key)
         return entry.recorded if entry is not None and entry.owner == uid(federated) else NOTHING
 
     def version(self, federated: Key, kind: FederatedType, cluster: str) -> str:
         """Give the version that a cluster was given last, "" if none is known."""
-        entry = self._entries.get(versions.record_key(federated, kind.target))
+        key = versions.record_key(federated, kind.target)
+        if key in self._noted:
+            return self._noted[key][1].clusters.get(cluster, "")
+        entry = self._entries.get(key)
         return entry.recorded.clusters.get(cluster, "") if entry is not None else ""
+
+    def note(self, federated: Json, kind: FederatedType, recorded: Recorded) -> None:
+        """Remember what is to be saved; it counts from now on."""
+        key = versions.record_key(key_of(federated), kind.target)
+        entry = self._entries.get(key)
+        same = entry is not None and entry.owner == uid(federated) and entry.recorded == recorded
+        if same:
+            self._noted.pop(key, None)
+        else:
+            self._noted[key] = (uid(federated), recorded)
+
+    def saved(self, federated: Key, kind: FederatedType) -> bool:
+        """Whether nothing is left to save."""
+        return versions.record_key(federated, kind.target) not in self._noted
 
     def forget(self, federated: Key, kind: FederatedType) -> None:
         """Drop the record of an object that is gone; the host removes it with its owner."""
-        self._entries.pop(versions.record_key(federated, kind.target), None)
+        key = versions.record_key(federated, kind.target)
+        self._entries.pop(key, None)
+        self._noted.pop(key, None)
 
     async def prepare(self, federated: Json, kind: FederatedType) -> None:
         """Make the record if there is none yet, its status still empty.
@@ -115,6 +140,7 @@ class Records:
             await self.prepare(federated, kind)
             entry = self._entries[key]
             if entry.recorded == recorded:
+                self._settle(key, uid(federated), recorded)
                 return
             meta = {"name": key[1], "resourceVersion": entry.version}
             if key[0]:
@@ -134,7 +160,12 @@ class Records:
                 # Another hand was at it: read it again, or make it again.
                 self._entries.pop(key, None)
             else:
+                self._settle(key, uid(federated), recorded)
                 return
+
+    def _settle(self, key: Key, owner: str, recorded: Recorded) -> None:
+        if self._noted.get(key) == (owner, recorded):
+            del self._noted[key]
 
     async def _take_over(self, path: str, collection: str, body: Json, owner: str) -> Json:
         """Use the record that is there, unless it is a former object's."""

@@ -15,6 +15,7 @@ from kubefed.api.names import (
 )
 from kubefed.controller import placement, plan, status, versions
 from kubefed.controller.batches import Batches
+from kubefed.controller.bookkeeping import Bookkeeper
 from kubefed.controller.host_objects import HostObjects
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.members import Members
@@ -90,6 +91,7 @@ class TypeSync:
         )
         self._objects = HostObjects(context, kind, self.federated)
         self._batches = Batches(context, kind, self.members, self.queue.add)
+        self._books = Bookkeeper(context, kind, self.federated, self._objects)
         self._removal = Removal(
             context, kind, self.federated, self.members, self._batches, self._objects
         )
@@ -108,6 +110,7 @@ class TypeSync:
                 await self.federated.synced.wait()
                 await self._namespaces.synced()
                 self.started.set()
+                group.create_task(self._books.run())
                 group.create_task(self.queue.run())
                 group.create_task(self._resync())
         finally:
@@ -179,11 +182,13 @@ class TypeSync:
     async def _reconcile(self, key: Key) -> float | None:
         federated = self.federated.store.get(key)
         if federated is None:
+            self._books.drop(key)
             stub: Json = {"metadata": {"namespace": key[0], "name": key[1]}}
             return await self._removal.release_orphans(key, self._subject(stub))
         if self.kind.is_namespace and not self._valid_namespace(federated):
             return None
         if deleting(federated):
+            self._books.drop(key)
             placed = self._placed(federated).clusters
             return await self._removal.remove(self._subject(federated), key, placed)
         if SYNC_FINALIZER not in finalizers(federated):
@@ -208,17 +213,11 @@ class TypeSync:
         valid = {**before.valid_for(*hashes), **self._batches.late(key, hashes)}
         members = self._batches.known(key)
         batch = plan.propagate(subject, placed.clusters, members, valid)
-        preparing = None
         if batch.operations:
             await self._context.pace()
-            preparing = asyncio.create_task(self._context.records.prepare(federated, self.kind))
         results = await self._batches.carry_out(key, subject, batch, hashes)
-        if preparing is not None:
-            await preparing
         written = {name: result.version for name, result in results.items() if result.version}
         record = plan.next_record(*hashes, before, members, valid | written)
-        if record.clusters or before.clusters:
-            await self._context.records.save(federated, self.kind, record)
         statuses = self._batches.statuses(key, placed.clusters, batch, results)
         outcome = status.Outcome(
             placed.reason,
@@ -226,7 +225,8 @@ class TypeSync:
             remote=self._remote(key, federated, statuses),
             updated=bool(written),
         )
-        await self._objects.write_status(federated, outcome)
+        recorded = record if record.clusters or before.clusters else None
+        self._books.note(key, federated, recorded, outcome)
         return RETRY if status.recoverable(outcome) else None
 
     def _subject(self, federated: Json) -> Subject:
