@@ -285,7 +285,7 @@ class Region:
             )
         eventually(lambda: self.ask(ZONE, "SOA") != [], 10, f"named of {self.name} answers")
 
-    def write_config(self, speed: float = 4.0, **more: Any) -> None:
+    def write_config(self, speed: float = 2.5, **more: Any) -> None:
         body: dict[str, Any] = {
             "region": self.name,
             "zone": ZONE,
@@ -454,7 +454,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Generator[Federation
             started.append(region)
             region.api.start()
             region.start_named(FOREIGN)
-            region.write_config(flap={"free": 20, "limit": 0})
+            region.write_config(**{"return-after": 3}, flap={"free": 20, "limit": 0})
             region.api.publish("web", region.address())
         for region in made:
             region.start_agent()
