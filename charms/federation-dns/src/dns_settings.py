@@ -1,10 +1,14 @@
-"""What the charm is told (configuration, place) and the unit files it writes. Pure."""
+"""What the charm is told (configuration, place) and what it gives (rights, unit files). Pure."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from federation_interfaces.cluster import CHARMS_NAMESPACE, Account, Rule
 from federation_interfaces.fields import check_network, check_region
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ACCOUNT = "federation-dns"
+_READ = ("get", "list", "watch")
 
 NAMED_UNIT = """\
 # Written by the charm federation-dns: the distribution's unit with a configuration of its own.
@@ -114,3 +118,15 @@ class Place:
     listen: str
     address: str
     subnet: str
+
+
+def agent_account() -> Account:
+    """Return the agent's account: it reads services and their endpoints, and no more."""
+    return Account(
+        name=ACCOUNT,
+        namespace=CHARMS_NAMESPACE,
+        cluster_rules=(
+            Rule(("",), ("services",), _READ),
+            Rule(("discovery.k8s.io",), ("endpointslices",), _READ),
+        ),
+    )

@@ -14,13 +14,11 @@ from typing import Any
 
 import yaml
 from charmlibs import passwd, systemd
-from dns_settings import AGENT_UNIT, NAMED_UNIT, Place, Settings
+from dns_settings import ACCOUNT, AGENT_UNIT, NAMED_UNIT, Place, Settings, agent_account
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
     Access,
-    Account,
     ClusterError,
-    Rule,
     kubeconfig,
 )
 from federation_interfaces.federation_mesh import MeshEntry
@@ -31,14 +29,12 @@ USER = "federation-dns"
 BIND_GROUP = "bind"
 AGENT = "federation-dns"
 NAMED = "named"
-ACCOUNT = "federation-dns"
 TSIG_NAME = "federation-dns"
 TOKEN_LIFETIME = timedelta(days=7)
 START_S = 30
 VERDICT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 20
 _NO_SHELL = "/usr/sbin/nologin"
-_READ = ("get", "list", "watch")
 
 
 class UnitError(Exception):
@@ -375,18 +371,6 @@ class Machine:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnitError(str(error)) from error
         return done.stdout
-
-
-def agent_account() -> Account:
-    """Return the agent's account: it reads services and their endpoints, and no more."""
-    return Account(
-        name=ACCOUNT,
-        namespace=CHARMS_NAMESPACE,
-        cluster_rules=(
-            Rule(("",), ("services",), _READ),
-            Rule(("discovery.k8s.io",), ("endpointslices",), _READ),
-        ),
-    )
 
 
 def version() -> str:

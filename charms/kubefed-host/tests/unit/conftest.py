@@ -4,21 +4,48 @@ import sys
 from pathlib import Path
 
 import pytest
+from ops import testing
 
-SRC = str(Path(__file__).parents[2] / "src")
-sys.path.insert(0, SRC)
+sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
+_ = sys.modules.pop("charm", None)  # another charm's
+
+import charm  # noqa: E402 - found by the lines above
+import federation_members  # noqa: E402
+import host_world  # noqa: E402
+import kubefed_host  # noqa: E402
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
     """Before a test module of this charm is read: `charm` means this charm's."""
     del module_path, parent
-    sys.path[:] = [SRC, *[entry for entry in sys.path if entry != SRC]]
-    _ = sys.modules.pop("charm", None)
+    sys.modules["charm"] = charm
 
 
 @pytest.fixture(autouse=True)
-def this_charm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def this_charm(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a test of this charm runs: ops.testing finds its charmcraft.yaml by `charm`."""
-    module = getattr(request.module, "charm", None)
-    if module is not None:
-        monkeypatch.setitem(sys.modules, "charm", module)
+    monkeypatch.setitem(sys.modules, "charm", charm)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
+    """The cluster, the members and the unit as fakes."""
+    found = host_world.World(tmp_path)
+    monkeypatch.setattr(kubefed_host, "install_api", found.install_api)
+    monkeypatch.setattr(kubefed_host, "user_kubeconfig", found.user_kubeconfig)
+    monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
+    for name in ("join", "leave", "list_clusters", "delete_workloads"):
+        monkeypatch.setattr(federation_members, name, getattr(found, name))
+    host = host_world.FakeHost(found)
+
+    def same_host(_: Path) -> host_world.FakeHost:
+        return host
+
+    monkeypatch.setattr(charm, "Host", same_host)
+    return found
+
+
+@pytest.fixture
+def ctx() -> testing.Context[charm.KubefedHostCharm]:
+    """This charm in ops.testing."""
+    return testing.Context(charm.KubefedHostCharm)

@@ -1,0 +1,213 @@
+"""The host cluster, the members and the unit, as the charm's tests see them."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from federation_interfaces import MemberAppData, RegionHealthUnitData
+from federation_interfaces.cluster import Access, ClusterAddress, Credential
+from federation_interfaces.testing import CA, kube_control_unit_data
+from federation_members import MemberError
+from kubefed_host import Host, HostError, Settings
+from ops import testing
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+MODEL = testing.Model(name="catania", uuid="11111111-2222-4333-8444-555555555555")
+MEMBER_MODEL = "99999999-2222-4333-8444-555555555555"
+Context = testing.Context[Any]
+
+
+class FakeHost(Host):
+    """The unit's files and service, remembered instead of made."""
+
+    def __init__(self, world: "World"):
+        super().__init__(Path("/charm"), world.root)
+        self.world = world
+
+    def ensure_user(self) -> None:
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.settings.mkdir(parents=True, exist_ok=True)
+
+    def ensure_tokens(
+        self, access: Access, settings: Settings, name: str, moment: datetime
+    ) -> bool:
+        assert access.admin_token == "admin-token"
+        if self.world.fail_host:
+            raise HostError(self.world.fail_host)
+        _ = (self.state / "token").write_text("own")
+        return False
+
+    def ensure_region_health(self, agents: Sequence[RegionHealthUnitData] | None) -> None:
+        self.world.agents = agents
+
+    def ensure_service(self, settings: Settings, address: str, *, restart: bool) -> None:
+        self.world.service = " ".join(self.command(settings, address))
+
+    def running(self) -> bool:
+        return bool(self.world.service)
+
+    def stop(self) -> None:
+        self.world.service = ""
+
+    def remove(self) -> None:
+        self.world.calls.append("remove")
+
+
+class World:
+    """The host cluster and the members' answers, as the workload modules see them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: list[str] = []
+        self.service = ""
+        self.agents: Sequence[RegionHealthUnitData] | None = None
+        self.fail_host = ""
+        self.fail_join: dict[str, str] = {}
+        self.fail_leave = ""
+        self.clusters: dict[str, dict[str, Any]] = {}
+
+    def install_api(self, access: Access, settings: Settings) -> None:
+        if self.fail_host:
+            raise HostError(self.fail_host)
+        self.calls.append(f"install in {settings.namespace}")
+
+    def join(
+        self,
+        address: ClusterAddress,
+        own_token: str,
+        namespace: str,
+        data: MemberAppData,
+        token: str,
+        *,
+        check_s: float,
+    ) -> bool:
+        assert own_token == "own"
+        region = data.region or ""
+        if region in self.fail_join:
+            raise MemberError(self.fail_join[region])
+        self.calls.append(f"join {region} with {token} within {check_s}")
+        self.clusters[region] = {"name": region, "ready": True, "message": "", "version": "v1.35"}
+        return True
+
+    def leave(
+        self, address: ClusterAddress, own_token: str, namespace: str, region: str, *, force: bool
+    ) -> list[str]:
+        if self.fail_leave:
+            raise MemberError(self.fail_leave)
+        self.calls.append(f"leave {region}{' by force' if force else ''}")
+        _ = self.clusters.pop(region, None)
+        return ["Deployment shop/web"]
+
+    def list_clusters(
+        self, address: ClusterAddress, own_token: str, namespace: str
+    ) -> list[dict[str, Any]]:
+        if self.fail_host:
+            raise MemberError(self.fail_host)
+        self.calls.append("list")
+        return list(self.clusters.values())
+
+    def delete_workloads(self, data: MemberAppData, token: str) -> int:
+        self.calls.append(f"delete workloads of {data.region} with {token}")
+        return 4
+
+    def user_kubeconfig(
+        self, access: Access, settings: Settings, name: str, server: str, lifetime: timedelta
+    ) -> tuple[str, Credential]:
+        if self.fail_host:
+            raise HostError(self.fail_host)
+        return f"kubeconfig of {name} at {server}", Credential("user-token", NOW + lifetime)
+
+    @property
+    def joins(self) -> list[str]:
+        return [call for call in self.calls if call.startswith("join")]
+
+
+CA_ID = "secret:ca000000000000000000"
+IDS = {
+    "palermo": f"secret://{MEMBER_MODEL}/pa000000000000000000",
+    "napoli": f"secret://{MEMBER_MODEL}/na000000000000000000",
+}
+
+
+def kube_control() -> testing.Relation:
+    data = kube_control_unit_data("kubefed-host/0", ca_secret_id=CA_ID)
+    return testing.Relation(
+        "kube-control",
+        id=9001,
+        remote_app_name="kubernetes-control-plane",
+        remote_units_data={0: data},
+    )
+
+
+def bag(region: str, **changed: str) -> dict[str, str]:
+    data: dict[str, str] = {}
+    _ = MemberAppData(
+        region=region,
+        api_endpoint=f"https://api.{region}.example:6443",
+        ca_certificate=CA,
+        labels={"region": region},
+        token_secret_id=IDS[region],
+        token_expires_at=NOW + timedelta(hours=24),
+    ).dump(data)
+    return data | changed
+
+
+def member(number: int, data: dict[str, str]) -> testing.Relation:
+    return testing.Relation(
+        "members", id=number, remote_app_name=f"saas-{number}", remote_app_data=data
+    )
+
+
+PALERMO, NAPOLI = 9101, 9102
+
+
+def state(*members: testing.Relation, **changed: Any) -> testing.State:
+    given: dict[str, Any] = {
+        "leader": True,
+        "relations": [
+            kube_control(),
+            testing.PeerRelation("replicas", id=9002),
+            *(members or [member(PALERMO, bag("palermo")), member(NAPOLI, bag("napoli"))]),
+        ],
+        "secrets": [
+            testing.Secret({"ca-certificate": CA}, id=CA_ID, owner=None),
+            *(testing.Secret({"token": f"{r}-1"}, id=i, owner=None) for r, i in IDS.items()),
+        ],
+        "model": MODEL,
+    }
+    return testing.State(**(given | changed))
+
+
+def again(ctx: Context, out: testing.State) -> testing.State:
+    return ctx.run(ctx.on.update_status(), out)
+
+
+def with_member(out: testing.State, number: int, data: dict[str, str]) -> testing.State:
+    relation = dataclasses.replace(out.get_relation(number), remote_app_data=data)
+    rest = {each for each in out.relations if each.id != number}
+    return dataclasses.replace(out, relations={*rest, relation})
+
+
+def without(out: testing.State, number: int) -> testing.State:
+    rest = {each for each in out.relations if each.id != number}
+    return dataclasses.replace(out, relations=rest)
+
+
+def written(out: testing.State, number: int) -> dict[str, Any]:
+    return {k: json.loads(v) for k, v in out.get_relation(number).local_app_data.items()}
+
+
+def act(ctx: Context, out: testing.State, name: str, **params: Any) -> testing.State:
+    return ctx.run(ctx.on.action(name, params=params), out)
+
+
+def join(ctx: Context, out: testing.State, cluster: str) -> testing.State:
+    return act(ctx, out, "join-cluster", cluster=cluster)
+
+
+def unjoin(ctx: Context, out: testing.State, cluster: str, **params: Any) -> testing.State:
+    given = {"cluster": cluster, "force": False, "workloads": "keep"}
+    return act(ctx, out, "unjoin-cluster", **(given | params))
