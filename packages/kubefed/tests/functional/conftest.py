@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
 from federation_lab.cluster.control_plane import ControlPlane
 from federation_lab.cluster.loopback import running
+
+# The helpers beside the tests; with importlib's import mode nothing else makes them importable.
+sys.path.insert(0, str(Path(__file__).parent))
 
 NAMES = ("host", "member1", "member2")
 
