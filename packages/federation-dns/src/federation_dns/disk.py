@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -243,9 +243,3 @@ def save_overrides(state: Path, overrides: Overrides, wall: float) -> None:
 def replace_regions(overrides: Overrides, regions: tuple[OverrideEntry, ...]) -> Overrides:
     """A copy with other words."""
     return overrides.model_copy(update={"regions": regions})
-
-
-def without(memory: Memory, region: str) -> Memory:
-    """A copy that has no standing of a region (an operator cleared its record)."""
-    kept = {name: s for name, s in memory.standings.items() if name != region}
-    return replace(memory, standings=kept)
