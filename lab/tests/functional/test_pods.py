@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import ssl
@@ -17,19 +16,19 @@ from typing import Any
 
 import httpx
 import pytest
+from federation_lab import tools
 from federation_lab.cluster import loopback
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
+from federation_lab.cluster.netns import inside, namespace
 
 ADDRESS = "10.213.9.10"
 CLIENT = "10.213.9.20"
 # curl's exit status when the connection is refused.
 REFUSED = 7
-BINARIES = os.environ.get("LAB_BIN", "")
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-    pytest.mark.skipif(not BINARIES, reason="LAB_BIN names no Kubernetes programs"),
 ]
 
 
@@ -108,41 +107,6 @@ def shown(*words: str) -> str:
     return subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
 
 
-@contextlib.contextmanager
-def namespace() -> Generator[int]:
-    """Hold a network namespace; it goes when its only process does."""
-    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-    own = os.readlink("/proc/self/ns/net")
-    try:
-        wait_for("namespace", lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != own)
-        yield holder.pid
-    finally:
-        holder.kill()
-        holder.wait(timeout=10)
-
-
-def enter(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0x40000000):
-            raise OSError(ctypes.get_errno(), "setns")
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def inside(pid: int) -> Generator[None]:
-    """Let this test see the network of another process."""
-    own = f"/proc/{os.getpid()}/ns/net"
-    back = os.open(own, os.O_RDONLY)
-    enter(f"/proc/{pid}/ns/net")
-    try:
-        yield
-    finally:
-        enter(f"/proc/self/fd/{back}")
-        os.close(back)
-
-
 def network(machine: int, client: int) -> None:
     """One wire between the machine and a client."""
     for pid, address in ((machine, ADDRESS), (client, CLIENT)):
@@ -163,7 +127,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
             loopback.running(
                 "palermo",
                 directory / "plane",
-                Path(BINARIES),
+                tools.binaries(),
                 controllers=True,
                 scheduler=True,
                 address=ADDRESS,
@@ -479,6 +443,6 @@ def test_deletion_leaves_nothing(cluster: Cluster, web: str) -> None:
     wait_for("no pods", lambda: not cluster.pods("web"), 20)
     assert " pod" not in shown("-o", "link", "show")
     wait_for("refusal", lambda: cluster.ask(f"http://{web}/").returncode == REFUSED)
-    uids = os.listdir(cluster.directory / "kubelet" / "pods")
     kept = {p["metadata"]["uid"] for p in cluster.get(PODS)["items"]}
-    assert set(uids) <= kept
+    files = cluster.directory / "kubelet" / "pods"
+    wait_for("no files", lambda: set(os.listdir(files)) <= kept)

@@ -18,10 +18,10 @@ from federation_lab.cluster.kubelet.agent import Events, ImagesFile, Kubelet
 from federation_lab.cluster.kubelet.environment import service_names
 from federation_lab.cluster.kubelet.images import ImagesError
 from federation_lab.cluster.kubelet.node import PORT, NodeFacts, keep_node
-from federation_lab.cluster.kubelet.pod import Node
 from federation_lab.cluster.kubelet.processes import CommandError
 from federation_lab.cluster.kubelet.sandbox import AddressPool, prepare_machine
 from federation_lab.cluster.kubelet.server import LogServer, tls
+from federation_lab.cluster.kubelet.shared import Node
 from federation_lab.cluster.names import KUBELET_CLIENT
 from federation_lab.cluster.proxy.addresses import Range
 from federation_lab.cluster.proxy.proxy import Proxy, ProxySettings

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from federation_lab.cluster.kube import UNREACHABLE, ApiError, KubeApi, Object, Store, key_of
 from federation_lab.cluster.kubelet.images import Images, ImagesError
-from federation_lab.cluster.kubelet.pod import Node, Pod
+from federation_lab.cluster.kubelet.pod import Pod
+from federation_lab.cluster.kubelet.shared import Node
 from federation_lab.cluster.kubelet.status import Running, timestamp
 
 # The same thing about the same object is told once in so many seconds.

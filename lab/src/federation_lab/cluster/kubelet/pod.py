@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
-import os
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from federation_lab.cluster.kube import UNREACHABLE, ApiError, KubeApi, Object, key_of
-from federation_lab.cluster.kubelet import description, environment, status
+from federation_lab.cluster.kube import UNREACHABLE, ApiError, Object, key_of
+from federation_lab.cluster.kubelet import description, environment, podfiles, status
 from federation_lab.cluster.kubelet.container import Container, Hooks, Launch, now
 from federation_lab.cluster.kubelet.environment import MissingReferenceError
-from federation_lab.cluster.kubelet.images import Image, Images
+from federation_lab.cluster.kubelet.images import Image
 from federation_lab.cluster.kubelet.lifecycle import restarts
 from federation_lab.cluster.kubelet.mounts import PodVolumes
 from federation_lab.cluster.kubelet.probing import Prober, run_inside
 from federation_lab.cluster.kubelet.processes import CommandError
-from federation_lab.cluster.kubelet.sandbox import AddressPool, NoAddressError, Sandbox
+from federation_lab.cluster.kubelet.sandbox import NoAddressError, Sandbox
+from federation_lab.cluster.kubelet.shared import Node
 from federation_lab.cluster.kubelet.status import ContainerView, PodView, Running, Terminated
 
 RETRY_SECONDS = 1.0
@@ -32,35 +29,6 @@ DEFAULT_GRACE = 30.0
 SIDECAR_SECONDS = 0.05
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass
-class Node:
-    """What all pods of a node share.
-
-    Attributes:
-        api: the cluster's.
-        session: for probes, without credentials.
-        address: the node's.
-        state: the directory with a directory for each pod.
-        images: gives the images.yaml that holds now.
-        programs: what images.yaml calls ``{programs}``.
-        pool: the pods' addresses.
-        services: gives all Services.
-        names: gives the addresses of each ``<service>.<namespace>``.
-        event: tells users about an object: object, type, reason, message.
-    """
-
-    api: KubeApi
-    session: aiohttp.ClientSession
-    address: str
-    state: Path
-    images: Callable[[], Images]
-    programs: Path
-    pool: AddressPool
-    services: Callable[[], list[Object]]
-    names: Callable[[], dict[str, tuple[str, ...]]]
-    event: Callable[[Object, str, str, str], None]
 
 
 class Pod:
@@ -75,6 +43,7 @@ class Pod:
         self.object = pod
         self.uid: str = pod["metadata"]["uid"]
         self.directory = node.state / "pods" / self.uid
+        self._files = self.directory / "files"
         self._node = node
         self._changed = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -109,7 +78,7 @@ class Pod:
     def refresh_hosts(self) -> None:
         """Write the hosts file anew, as services changed."""
         if self._sandbox is not None:
-            self._write_hosts(self._sandbox.address)
+            podfiles.write_hosts(self._files, self.object, self._address, self._node.names())
 
     def log(self, container: str, restarts: int) -> Path:
         """Give the path of a container's log after so many restarts."""
@@ -195,7 +164,7 @@ class Pod:
             self.object.setdefault("status", {}).update(
                 podIP=self._address, hostIP=self._node.address
             )
-            self._write_files(self._sandbox.address)
+            podfiles.write(self._files, self.object, self._address, self._node.names())
             return self._sandbox
 
     async def _fill_volumes(self) -> None:
@@ -264,7 +233,7 @@ class Pod:
             spec,
             image,
             env=env,
-            files=self.directory / "files",
+            files=self._files,
             volumes=self._volumes.paths(),
             programs=self._node.programs,
         )
@@ -360,27 +329,6 @@ class Pod:
         body = {"metadata": {"uid": self.uid}, "status": wanted}
         await self._node.api.patch(f"{self._path()}/status", body)
         self._written = wanted
-
-    def _write_files(self, address: str) -> None:
-        files = self.directory / "files"
-        files.mkdir(mode=0o755, parents=True, exist_ok=True)
-        (files / "hostname").write_text(environment.hostname(self.object) + "\n")
-        given = (self.object["spec"].get("dnsConfig") or {}).get("nameservers") or []
-        machine = Path("/etc/resolv.conf")
-        text = "".join(f"nameserver {server}\n" for server in given)
-        if not given and machine.exists():
-            text = machine.read_text()
-        (files / "resolv.conf").write_text(text)
-        self._write_hosts(address)
-
-    def _write_hosts(self, address: str) -> None:
-        path = self.directory / "files" / "hosts"
-        text = environment.hosts(self.object, address, self._node.names())
-        if path.exists() and path.read_text() == text:
-            return
-        fresh = path.with_name("hosts.new")
-        fresh.write_text(text)
-        os.replace(fresh, path)
 
     def _log_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

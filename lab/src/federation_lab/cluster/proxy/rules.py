@@ -15,8 +15,44 @@ from typing import Any
 from federation_lab.cluster.kube import Object
 
 TABLE = "federation_lab"
-# externalTrafficPolicy needs no thought here: a region of the lab has one node.
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
+# externalTrafficPolicy needs no thought here: a region of the lab has one node.
+# Where packets meet the sets and maps above it.
+_HOOKS = """\
+  chain services_in {
+    type nat hook prerouting priority dstnat; policy accept;
+    ip daddr . meta l4proto . th dport vmap @services
+  }
+  chain services_own {
+    type nat hook output priority -100; policy accept;
+    ip daddr . meta l4proto . th dport vmap @services
+  }
+  chain leaving {
+    type nat hook postrouting priority srcnat; policy accept;
+    ct status dnat ip saddr . ip daddr @loops masquerade
+    ip saddr $pods ip daddr != $pods oifname != "lo" masquerade
+  }
+  chain answer_no {
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type port-unreachable
+  }
+  chain unserved {
+    ip daddr . meta l4proto . th dport @refused goto answer_no
+    ip daddr @balancers meta l4proto { tcp, udp, sctp } goto answer_no
+  }
+  chain to_machine {
+    type filter hook input priority filter; policy accept;
+    ct state new jump unserved
+  }
+  chain through_machine {
+    type filter hook forward priority filter; policy accept;
+    ct state new jump unserved
+  }
+  chain from_machine {
+    type filter hook output priority filter; policy accept;
+    ct state new jump unserved
+  }
+"""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -116,46 +152,14 @@ def ruleset(found: Sequence[Front], *, node: str, pod_cidr: str, balancers: Sequ
     return f"""\
 add table ip {TABLE}
 delete table ip {TABLE}
+define pods = {pod_cidr}
 table ip {TABLE} {{
   set balancers {{ type ipv4_addr; {_elements(balancers)}}}
   set loops {{ type ipv4_addr . ipv4_addr; {_elements(loops)}}}
   set refused {{ type ipv4_addr . inet_proto . inet_service; {_elements(refused)}}}
 {chains}\
   map services {{ type ipv4_addr . inet_proto . inet_service : verdict; {_elements(entries)}}}
-  chain services_in {{
-    type nat hook prerouting priority dstnat; policy accept;
-    ip daddr . meta l4proto . th dport vmap @services
-  }}
-  chain services_own {{
-    type nat hook output priority -100; policy accept;
-    ip daddr . meta l4proto . th dport vmap @services
-  }}
-  chain leaving {{
-    type nat hook postrouting priority srcnat; policy accept;
-    ct status dnat ip saddr . ip daddr @loops masquerade
-    ip saddr {pod_cidr} ip daddr != {pod_cidr} oifname != "lo" masquerade
-  }}
-  chain answer_no {{
-    meta l4proto tcp reject with tcp reset
-    reject with icmp type port-unreachable
-  }}
-  chain unserved {{
-    ip daddr . meta l4proto . th dport @refused goto answer_no
-    ip daddr @balancers meta l4proto {{ tcp, udp, sctp }} goto answer_no
-  }}
-  chain to_machine {{
-    type filter hook input priority filter; policy accept;
-    ct state new jump unserved
-  }}
-  chain through_machine {{
-    type filter hook forward priority filter; policy accept;
-    ct state new jump unserved
-  }}
-  chain from_machine {{
-    type filter hook output priority filter; policy accept;
-    ct state new jump unserved
-  }}
-}}
+{_HOOKS}}}
 """
 
 
