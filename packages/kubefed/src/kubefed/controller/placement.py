@@ -114,7 +114,7 @@ def matches(selector: Json, labels: Mapping[str, str]) -> bool:
     Raises:
         SelectorError: an operator is unknown, or its values don't fit it.
 
-    >>> matches({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]}, {})
+    >>> matches({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, {})
     True
     """
     equal = all(labels.get(key) == value for key, value in _labels(selector).items())
@@ -133,7 +133,7 @@ def _expression(expression: Json, labels: Mapping[str, str]) -> bool:
     values = sequence(expression.get("values"))
     if not key:
         raise SelectorError("a matchExpressions entry has no key")
-    if operator in ("In", "NotIn"):
+    if operator in ("In", "NotIn"):  # codespell:ignore NotIn
         if not values:
             raise SelectorError(f"operator {operator} for label {key} needs values")
         return (labels.get(key) in values and key in labels) == (operator == "In")
