@@ -99,11 +99,15 @@ def in_model(name: str) -> jubilant.Juju:
     return jubilant.Juju(cli_binary=LAB, model=name, wait_timeout=120)
 
 
-def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.2)
+
+
+def settled(status: jubilant.Status) -> bool:
+    return jubilant.all_active(status) and jubilant.all_agents_idle(status)
 
 
 def message(juju: jubilant.Juju, unit: str) -> str:
@@ -123,8 +127,8 @@ def models(home: Path) -> tuple[jubilant.Juju, jubilant.Juju]:
     offering.offer("provider", endpoint="api", name="catania-api")
     consuming.consume("catania.catania-api", owner="admin")
     consuming.integrate("reader", "catania-api")
-    offering.wait(jubilant.all_active, error=jubilant.any_error)
-    consuming.wait(jubilant.all_active, error=jubilant.any_error)
+    for juju in (offering, consuming):
+        juju.wait(settled, error=jubilant.any_error)
     return offering, consuming
 
 

@@ -16,21 +16,17 @@ from federation_lab.juju import (
     lookup,
     names,
     offers,
-    toolclient,
-    tools,
     unpack,
 )
 from federation_lab.juju.agent import UnitAgent
 from federation_lab.juju.errors import JujuError
-from federation_lab.juju.hookcontext import HookContext
 from federation_lab.juju.provider import Machine, Provider, inside
 from federation_lab.juju.state import Machine as MachineState
 from federation_lab.juju.state import Model, Status
 from federation_lab.juju.store import Store
+from federation_lab.juju.toolserver import ToolServer
 
 logger = logging.getLogger(__name__)
-
-_FRAME_MOST = 16 * 1024 * 1024
 
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -60,12 +56,11 @@ class Controller:
         self.provider = provider
         self.now = clock
         self.state = self.store.load()
-        self.contexts: dict[str, HookContext] = {}
+        self.tools = ToolServer(lambda: self.touch(wake=False))
         self.changed = asyncio.Condition()
         self._machines: dict[str, Machine] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._agents: dict[tuple[str, str], tuple[UnitAgent, asyncio.Task[None]]] = {}
-        self._sockets: dict[str, tuple[asyncio.AbstractServer, tuple[int, int]]] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._kick = asyncio.Event()
 
@@ -119,7 +114,11 @@ class Controller:
         try:
             while True:
                 self._kick.clear()
-                self._turn()
+                try:
+                    self._turn()
+                except Exception:
+                    # A fault about one thing must not end the agents of all the others.
+                    logger.exception("fault in the lab's controller")
                 if self.store.dirty:
                     await self.save()
                 with contextlib.suppress(TimeoutError):
@@ -134,8 +133,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for server, _ in self._sockets.values():
-            server.close()
+        self.tools.close()
         await self.save()
 
     def _recover(self) -> None:
@@ -261,9 +259,7 @@ class Controller:
 
     def _destroy(self, model: Model, machine: MachineState) -> None:
         self._machines.pop(machine.name, None)
-        server = self._sockets.pop(machine.name, None)
-        if server:
-            server[0].close()
+        self.tools.close(machine.name)
         region, name = model.name, machine.name
         self.job(f"destroy {name}", lambda: asyncio.to_thread(self.provider.destroy, region, name))
 
@@ -290,62 +286,7 @@ class Controller:
                 self.log(model, "controller", "INFO", f"{app.leader} is leader of {app.name}")
                 self.touch()
 
-    # Hook tools.
-
-    async def tool_server(self, machine: Machine, path: str) -> None:
-        """Sees to it that hook tools of one unit reach the controller at a path of the machine."""
-        target = inside(machine, path)
-        held = self._sockets.get(path + machine.address)
-        with contextlib.suppress(OSError):
-            status = target.stat()
-            if held and held[1] == (status.st_dev, status.st_ino):
-                return
-        if held:
-            held[0].close()
-        await asyncio.to_thread(_make_way, target)
-        # A machine's root is a long path and a socket's address a short one.
-        folder = await asyncio.to_thread(_open_folder, target.parent)
-        try:
-            address = f"/proc/self/fd/{folder}/{target.name}"
-            server = await asyncio.start_unix_server(self._tool, address)
-        finally:
-            await asyncio.to_thread(_close, folder)
-        target.chmod(0o600)
-        status = target.stat()
-        self._sockets[path + machine.address] = (server, (status.st_dev, status.st_ino))
-
-    async def _tool(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            parts = await _frames(reader)
-            answer = self._call(parts)
-            writer.write(
-                toolclient.frames(
-                    [str(answer.code).encode(), answer.out.encode(), answer.err.encode()]
-                )
-            )
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
-            logger.warning("hook tool: %s", error)
-        finally:
-            writer.close()
-
-    def _call(self, parts: list[bytes]) -> tools.Answer:
-        context = self.contexts.get(parts[0].decode())
-        if context is None:
-            return tools.Answer(1, "", "ERROR the hook of this context has ended\n")
-        count = int(parts[1])
-        tool, *arguments = [p.decode("utf-8", "replace") for p in parts[2 : 2 + count]]
-        rest = [p.decode("utf-8", "replace") for p in parts[2 + count :]]
-        files = dict(zip(rest[::2], rest[1::2], strict=True))
-        answer = tools.run(context, tool, arguments, files)
-        if tool == "status-set":
-            self.touch(wake=False)
-        return answer
-
-    async def forget(self, model: Model) -> None:
-        """Drops a model's log."""
-        path = self.store.log_file(model.name)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+    # Charms.
 
     async def keep_charm(self, source: Path, sha256: str) -> None:
         """Copies a packed charm, so that the next build does not change what is deployed."""
@@ -378,41 +319,3 @@ class Controller:
                 if process.returncode != 0:
                     raise OSError(f"the charm cannot be unpacked: {err.decode().strip()}")
         return tree
-
-
-def _make_way(target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-
-
-def _open_folder(folder: Path) -> int:
-    import os
-
-    return os.open(folder, os.O_PATH | os.O_DIRECTORY)
-
-
-def _close(descriptor: int) -> None:
-    import os
-
-    os.close(descriptor)
-
-
-async def _frames(reader: asyncio.StreamReader) -> list[bytes]:
-    """One message of a hook tool.
-
-    Raises:
-        ValueError: It is longer than any hook tool's.
-    """
-
-    async def number() -> int:
-        return int.from_bytes(await reader.readexactly(4), "big")
-
-    parts: list[bytes] = []
-    left = _FRAME_MOST
-    for _ in range(await number()):
-        size = await number()
-        left -= size
-        if left < 0:
-            raise ValueError("a message too long")
-        parts.append(await reader.readexactly(size))
-    return parts

@@ -102,20 +102,21 @@ class Runner:
         agent = f"{data}/agents/{names.unit_tag(context.unit.name)}"
         tree = await controller.charm_tree(context.app.charm.sha256)
         await asyncio.to_thread(self._prepare, context, machine, agent, tree)
-        await controller.tool_server(machine, f"{agent}/agent.socket")
+        name = context.model.machines[context.unit.machine].name
+        await controller.tools.listen(machine, name, f"{agent}/agent.socket")
         identifier = f"{context.unit.name}-{context.hook.name}-{secrets.token_hex(8)}"
         env = environment(context, agent, identifier)
         env["PATH"] = system_path(f"{data}/tools")
         argv = [f"{agent}/charm/dispatch"]
         if context.task is not None and context.task.command:
             argv = ["/bin/bash", "-c", context.task.command]
-        controller.contexts[identifier] = context
+        controller.tools.contexts[identifier] = context
         try:
             return await self._process(
                 machine.command(argv, env=env, cwd=f"{agent}/charm"), env, context
             )
         finally:
-            controller.contexts.pop(identifier, None)
+            controller.tools.contexts.pop(identifier, None)
 
     def _prepare(self, context: HookContext, machine: Machine, agent: str, tree: Path) -> None:
         charm = context.app.charm

@@ -212,10 +212,9 @@ def enter(end: End, unit: str, settings: dict[str, str]) -> None:
 
 
 def leave(end: End, unit: str) -> None:
-    """A unit takes part no more."""
+    """A unit takes part no more; its settings stay to be read while the others depart from it."""
     if unit in end.scope:
         end.scope.remove(unit)
-    end.unit_data.pop(unit, None)
 
 
 def write(end: End, unit: str | None, changes: dict[str, str]) -> bool:

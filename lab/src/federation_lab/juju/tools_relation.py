@@ -34,7 +34,6 @@ def relation_list(context: HookContext, call: Call) -> str:
         return render(view.remote_app, _style(call))
     told = context.unit.local.relations.get(view.relation.uid)
     members = set(told.members) if told else set[str]()
-    members &= set(lookup.members(context.state, view, context.unit.name)) or members
     hook = context.hook
     if hook.kind == "relation-joined" and hook.relation == view.relation.uid:
         members.add(hook.remote_unit)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from federation_lab.juju import bundle, bundle_apply, bundle_check
+from federation_lab.juju import bundle, bundle_apply, bundle_check, lint
 from federation_lab.juju.bundle import Bundle
 from federation_lab.juju.errors import JujuError
 
@@ -246,3 +246,16 @@ applications:
 def test_refusals_with_charms(overlay: str, words: str) -> None:
     with pytest.raises(JujuError, match=words.replace("?", ".")):
         world_with(BASE, overlay)
+
+
+def test_lint_tells_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bundle.yaml"
+    path.write_text(BASE)
+    assert lint.main([str(path)]) == 0
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("{applications: {provider: {unit: 2}}, saas: {consumer: {url: admin/a.b}}}")
+    assert lint.main([str(path), str(overlay)]) == 1
+    told = capsys.readouterr().err
+    assert 'unrecognized field "unit"' in told
+    assert "share the same name" in told
+    assert lint.main([]) == 2
