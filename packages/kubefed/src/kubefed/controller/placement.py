@@ -133,7 +133,7 @@ def _expression(expression: Json, labels: Mapping[str, str]) -> bool:
     values = sequence(expression.get("values"))
     if not key:
         raise SelectorError("a matchExpressions entry has no key")
-    if operator in ("In", "NotIn"):  # codespell:ignore NotIn
+    if operator in ("In", "NotIn"):  # codespell:ignore
         if not values:
             raise SelectorError(f"operator {operator} for label {key} needs values")
         return (labels.get(key) in values and key in labels) == (operator == "In")

@@ -49,7 +49,7 @@ def test_no_placement_at_all_selects_none() -> None:
     ("operator", "values", "expected"),
     [
         ("In", ["gold", "tin"], "ab"),
-        ("NotIn", ["gold"], "bc"),  # codespell:ignore NotIn
+        ("NotIn", ["gold"], "bc"),  # codespell:ignore
         ("Exists", [], "ab"),
         ("DoesNotExist", [], "c"),
     ],
