@@ -15,6 +15,7 @@ from kubefed_host import Host, HostError, Settings
 from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request
 
 KUBE_CONTROL = "kube-control"
 REGION_HEALTH = "region-health"
