@@ -14,6 +14,8 @@ KUBE_CONTROL = "kube-control"
 # The API server's first start makes its certificates and its database.
 INSTALL_SECONDS = 60.0
 HOOK_SECONDS = 1.5
+# After the machine came back no other event would come to see that the API server has, too.
+BOOT_SECONDS = 30.0
 RESTART_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,8 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
         self.workload = Workload()
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.install, self._on_install)
+        framework.observe(self.on.start, self._on_start)
         for event in (
-            self.on.start,
             self.on.upgrade_charm,
             self.on.config_changed,
             self.on.leader_elected,
@@ -89,6 +91,9 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
     def _on_install(self, _: ops.InstallEvent) -> None:
         self.unit.status = ops.MaintenanceStatus("starting the control plane")
         self._reconcile(INSTALL_SECONDS)
+
+    def _on_start(self, _: ops.StartEvent) -> None:
+        self._reconcile(BOOT_SECONDS)
 
     def _on_change(self, _: ops.EventBase) -> None:
         self._reconcile(HOOK_SECONDS)

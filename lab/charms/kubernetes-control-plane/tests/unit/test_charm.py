@@ -97,7 +97,14 @@ def test_install_starts_everything_and_waits_within_a_bound(
     assert out.workload_version == "1.35.4"
 
 
-@pytest.mark.parametrize("event", ["start", "upgrade_charm", "config_changed", "update_status"])
+def test_the_first_hook_after_a_boot_waits_for_the_api_server(
+    context: Context, workload: FakeWorkload
+) -> None:
+    context.run(context.on.start(), state())
+    assert workload.waited[0] == 30
+
+
+@pytest.mark.parametrize("event", ["upgrade_charm", "config_changed", "update_status"])
 def test_other_hooks_wait_little(context: Context, workload: FakeWorkload, event: str) -> None:
     workload.is_ready = False
     out = context.run(getattr(context.on, event)(), state())
