@@ -173,15 +173,19 @@ def _parsed(text: str) -> tuple[str, str]:
 
 
 def _content(context: HookContext, secret: Secret, call: Call, label: str) -> dict[str, str]:
-    if secret.id in context.secrets and secret.id not in context.model.secrets:
+    if secretbook.manages(secret, context.model, context.unit.name):
+        # Who writes it reads the newest, and holds no old revision by that.
         return secret.latest.content
     if call.flag("peek"):
         if not secretbook.may_read(context.state, secret, context.model, context.unit.name):
             raise ToolError("permission denied")
         return secret.latest.content
-    refresh = call.flag("refresh") or secretbook.manages(secret, context.model, context.unit.name)
     return secretbook.consume(
-        context.state, secret, (context.model, context.unit.name), label=label, refresh=refresh
+        context.state,
+        secret,
+        (context.model, context.unit.name),
+        label=label,
+        refresh=call.flag("refresh"),
     ).content
 
 

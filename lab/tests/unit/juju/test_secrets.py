@@ -135,6 +135,15 @@ def test_owner_is_told_of_the_revision_nobody_reads(world: World) -> None:
     assert world.run(world.here, leader) == []
 
 
+def test_what_the_owner_reads_holds_no_old_revision(world: World) -> None:
+    uri = shared(world)
+    owner, leader = provider(world)
+    assert ok(owner, "secret-get", "--label", "tok") == "token: first"
+    ok(owner, "secret-set", uri, "token=second")
+    owner.flush()
+    assert world.run(world.here, leader) == ["secret-remove"]
+
+
 def test_same_content_is_no_revision(world: World) -> None:
     uri = shared(world)
     owner, _ = provider(world)
