@@ -145,7 +145,8 @@ def read(path: Path) -> Charm:
     if not path.is_file():
         raise JujuError(f'charm or bundle not found: "{path}" (make charms packs them)')
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             wanted = {"metadata.yaml", "config.yaml", "actions.yaml", "version"} & names
