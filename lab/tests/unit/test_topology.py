@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from federation_lab import topology
 from federation_lab.errors import LabError
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-ACTIVE_SECONDS = 300.0
+ACTIVE_SECONDS = 150.0
 ANSWER_SECONDS = 90.0
 PERIOD = 0.5
 SAYING = Console(stderr=True, highlight=False)

@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from federation_lab.observe import overview
 from federation_lab.errors import UnknownRegionError
+from federation_lab.observe import overview
 from federation_lab.observe.access import Federation, Region
 from federation_lab.observe.overview import RegionFacts
 
@@ -55,7 +55,7 @@ def test_no_token_shows_in_a_regions_text():
 
 
 def test_an_unknown_region_is_refused_with_those_there_are():
-    with pytest.raises(UnknownRegionError, match="napoli.*catania, palermo"):
+    with pytest.raises(UnknownRegionError, match=r"napoli.*catania, palermo"):
         FEDERATION.region("napoli")
 
 
