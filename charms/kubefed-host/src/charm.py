@@ -15,6 +15,9 @@ from kubefed_host import Host, HostError, Settings
 from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
+# Each line of a log costs a process (juju-log); what libraries say of single requests is too dear.
+for chatty in ("httpcore", "httpx", "urllib3", "kubernetes", "asyncio"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request
 
 KUBE_CONTROL = "kube-control"
