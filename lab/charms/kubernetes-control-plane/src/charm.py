@@ -40,8 +40,9 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
             self.on.config_changed,
             self.on.leader_elected,
             self.on.update_status,
-            *(self.on[KUBE_CONTROL].relation_created, self.on[KUBE_CONTROL].relation_joined),
-            *(self.on[KUBE_CONTROL].relation_changed, self.on[KUBE_CONTROL].relation_departed),
+            self.on[KUBE_CONTROL].relation_joined,
+            self.on[KUBE_CONTROL].relation_changed,
+            self.on[KUBE_CONTROL].relation_departed,
         ):
             framework.observe(event, self._on_change)
         framework.observe(self.on.remove, self._on_remove)
@@ -121,41 +122,74 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
         return not self.unit.name.endswith("/0") and self.app.planned_units() > 1
 
     def _serve(self, settings: Settings) -> None:
-        """Tell kube-control's other sides all that the real charm tells them."""
-        provider, config = self.kube_control, self.config
-        provider.set_api_endpoints([settings.control_plane().endpoint])
-        provider.set_ca_certificate(self.workload.ca_certificate(settings))
-        self._name_ca_secret()
-        provider.set_cluster_name(f"kubernetes-{settings.region}")
-        provider.set_default_cni(str(config["default-cni"]))
-        provider.set_dns_address("")
-        provider.set_dns_domain(str(config["dns_domain"]))
-        provider.set_dns_enabled(False)
-        provider.set_dns_port(53)
-        provider.set_has_external_cloud_provider(False)
-        provider.set_image_registry(str(config["image-registry"]))
-        provider.set_labels(settings.labels)
-        provider.set_taints(settings.taints)
-        for user, _ in provider.closed_auth_creds():
-            logger.info("%s has left; its token is the administrator's and stays", user)
+        """Tell kube-control's other sides all that the real charm tells them.
+
+        Only what differs is written: each setter of the library writes each relation anew, and
+        each write is a process.
+        """
+        provider = self.kube_control
+        relations = self.model.relations[KUBE_CONTROL]
+        facts = self._facts(settings)
+        for relation in relations:
+            published = relation.data[self.unit]
+            changed = {key: value for key, value in facts.items() if published.get(key) != value}
+            if "ca-certificate-secret-id" not in published:
+                changed["ca-certificate-secret-id"] = self._grant_ca(relation, settings)
+            if changed:
+                published.update(changed)
+        signed = self._signed(relations)
+        present = {unit.name for relation in relations for unit in relation.units}
+        if any(creds.get("scope") not in present for creds in signed.values()):
+            for user, _ in provider.closed_auth_creds():
+                logger.info("%s has left; its token is the administrator's and stays", user)
         # As the real charm does: the administrator's token, whatever was asked for.
         token = self.workload.admin_token(settings)
         for request in provider.auth_requests:
-            provider.sign_auth_request(
-                request, client_token=token, kubelet_token=token, proxy_token=token
-            )
+            if request.user not in signed:
+                provider.sign_auth_request(
+                    request, client_token=token, kubelet_token=token, proxy_token=token
+                )
 
-    def _name_ca_secret(self) -> None:
-        """Give every relation the CA secret's ID.
+    def _facts(self, settings: Settings) -> dict[str, str]:
+        """Give the public part of kube-control's databag, as the library's setters encode it."""
+        config = self.config
+        return {
+            "api-endpoints": json.dumps([settings.control_plane().endpoint]),
+            "cluster-tag": f"kubernetes-{settings.region}",
+            "default-cni": json.dumps(str(config["default-cni"])),
+            "domain": str(config["dns_domain"]),
+            "enable-kube-dns": str(False),
+            "port": str(53),
+            "has-xcp": str(False).lower(),
+            "registry-location": str(config["image-registry"]),
+            "labels": json.dumps(sorted(set(settings.labels))),
+            "taints": json.dumps(sorted(set(settings.taints))),
+        }
 
-        The library looks the secret up by its label, and then has no ID to give to relations
-        that came after the secret (canonical/k8s-operator issue 950).
+    def _signed(self, relations: list[ops.Relation]) -> dict[str, dict[str, str]]:
+        """Read whose requests are answered already."""
+        found: dict[str, dict[str, str]] = {}
+        for relation in relations:
+            found.update(json.loads(relation.data[self.unit].get("creds", "{}")))
+        return found
+
+    def _grant_ca(self, relation: ops.Relation, settings: Settings) -> str:
+        """Grant the CA's secret to a relation and give its ID.
+
+        The library's own setter has no ID to give to relations that came after the secret, since
+        it looks the secret up by its label (canonical/k8s-operator issue 950).
         """
-        secret = self.model.get_secret(label="ca-certificate")
-        identifier = secret.get_info().id
-        for relation in self.model.relations["kube-control"]:
-            secret.grant(relation)
-            relation.data[self.unit]["ca-certificate-secret-id"] = identifier
+        label = "ca-certificate"
+        try:
+            secret = self.model.get_secret(label=label)
+        except ops.SecretNotFoundError:
+            content = {
+                "ca-certificate": self.workload.ca_certificate(settings),
+                "endpoint": KUBE_CONTROL,
+            }
+            secret = self.app.add_secret(content, label=label)
+        secret.grant(relation)
+        return secret.id or secret.get_info().id
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
         self.workload.remove()
