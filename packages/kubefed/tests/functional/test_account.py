@@ -54,8 +54,8 @@ def test_it_carries_its_own_objects(member: Member) -> None:
 
 def test_it_carries_namespaces_and_roles(member: Member) -> None:
     account = member.account()
-    account.create(NAMESPACE, thing(NAMESPACE, "shop", None, managed=True))
-    assert account.delete(NAMESPACE, "shop")
+    account.create(NAMESPACE, thing(NAMESPACE, "account-shop", None, managed=True))
+    assert account.delete(NAMESPACE, "account-shop")
     pods = [rbac.rule([""], ["pods"], ["get", "watch"])]
     account.create(CLUSTER_ROLE, role("reader", pods))
     account.patch(CLUSTER_ROLE, "reader", None, {"rules": [rbac.rule(["apps"], ["*"], ["*"])]})

@@ -135,54 +135,54 @@ def test_a_member_that_is_gone_leaves_by_force(kubefed: Command, host: Resources
 WEB = """
 apiVersion: v1
 kind: Namespace
-metadata: {name: shop}
+metadata: {name: store}
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: web, namespace: shop, annotations: {a: b}}
+metadata: {name: web, namespace: store, annotations: {a: b}}
 data: {color: red}
 """
 
 
 def test_federate(kubefed: Command, host: Resources) -> None:
     assert "would be created" in kubefed("federate", "-f", "-", "--dry-run", stdin=WEB).stdout
-    assert host.get(NAMESPACE, "shop") is None
+    assert host.get(NAMESPACE, "store") is None
     first = kubefed("federate", "-f", "-", stdin=WEB).stdout
-    assert "FederatedConfigMap shop/web created" in first
+    assert "FederatedConfigMap store/web created" in first
     assert "unchanged" in kubefed("federate", "-f", "-", stdin=WEB).stdout
     kind = FederatedType.of(CONFIG_MAP).federated
     placement: Manifest = {"spec": {"placement": {"clusters": []}}}
-    host.patch(kind, "web", "shop", placement)
+    host.patch(kind, "web", "store", placement)
     changed = kubefed("federate", "-f", "-", stdin=WEB.replace("red", "blue")).stdout
-    assert "FederatedConfigMap shop/web changed" in changed
-    spec = (host.get(kind, "web", "shop") or {})["spec"]
+    assert "FederatedConfigMap store/web changed" in changed
+    spec = (host.get(kind, "web", "store") or {})["spec"]
     assert spec["template"]["data"] == {"color": "blue"}
     assert spec["placement"]["clusters"] == []
     result = kubefed("status", status=1)
-    assert "FederatedConfigMap shop/web" in result.stdout
+    assert "FederatedConfigMap store/web" in result.stdout
     assert "no controller has looked at it yet" in result.stdout
     host.create(
         CONFIG_MAP,
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": "plain", "namespace": "shop"},
+            "metadata": {"name": "plain", "namespace": "store"},
         },
     )
-    translated = kubefed("federate", "namespace", "shop", "--contents", "-o", "yaml").stdout
+    translated = kubefed("federate", "namespace", "store", "--contents", "-o", "yaml").stdout
     assert translated.count("kind: Federated") == 2
     assert "FederatedConfigMap default/nothing" not in translated
-    kubefed("federate", "configmap", "plain", "-n", "shop")
-    missing = kubefed("federate", "configmap", "nothing", "-n", "shop", status=1)
-    assert "there is no ConfigMap nothing in namespace shop" in missing.stderr
+    kubefed("federate", "configmap", "plain", "-n", "store")
+    missing = kubefed("federate", "configmap", "nothing", "-n", "store", status=1)
+    assert "there is no ConfigMap nothing in namespace store" in missing.stderr
 
 
 def test_orphaning_deletion(kubefed: Command) -> None:
     kubefed("federate", "-f", "-", stdin=WEB)
-    name = ("FederatedConfigMap", "web", "-n", "shop")
+    name = ("FederatedConfigMap", "web", "-n", "store")
     assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
     kubefed("orphaning-deletion", "enable", *name)
-    assert kubefed("orphaning-deletion", "status", "cm", "web", "-n", "shop").stdout == "Enabled\n"
+    assert kubefed("orphaning-deletion", "status", "cm", "web", "-n", "store").stdout == "Enabled\n"
     kubefed("orphaning-deletion", "disable", *name)
     assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
 
