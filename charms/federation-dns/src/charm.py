@@ -17,7 +17,7 @@ from federation_interfaces import (
     MeshMemberAppData,
     RegionHealthUnitData,
 )
-from federation_interfaces.cluster import Access, read_access
+from federation_interfaces.access import Access, AccessMissingError, read_access
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
 from mesh_entries import Heard, Known
@@ -26,6 +26,7 @@ from ops.interface_kube_control import KubeControlRequirer
 logger = logging.getLogger(__name__)
 
 KUBE_CONTROL = "kube-control"
+CERTIFICATES = "certificates"
 MESH = "mesh"
 MESH_HUB = "mesh-hub"
 REGION_HEALTH = "region-health"
@@ -41,12 +42,15 @@ class FederationDnsCharm(ops.CharmBase):
         self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
         self.machine = Machine(self.charm_dir)
         self.problem = ""
+        self._access: Access | None = None
+        self._reconciled = False
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
         for name in (KUBE_CONTROL, MESH, MESH_HUB, REGION_HEALTH):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
+        observed += [self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken]
         observed += [self.on[MESH].relation_broken, self.on[MESH_HUB].relation_broken]
         for event in observed:
             framework.observe(event, self.reconcile)
@@ -75,12 +79,28 @@ class FederationDnsCharm(ops.CharmBase):
         subnet = subnets[0] if subnets else listen
         return Place(region, listen, str(network.ingress_address or listen), subnet)
 
-    def access(self) -> Access | None:
-        """Return the way into the cluster, None while kube-control has not given it."""
-        try:
-            return read_access(self.kube_control, self.unit.name)
-        except ops.ModelError:
-            return None  # the secret is not granted yet; kube-control's next change comes
+    def access(self, settings: Settings) -> Access:
+        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
+        if self._access is None:
+            relation = self.model.get_relation(KUBE_CONTROL)
+            if relation is None or not relation.units:
+                raise AccessMissingError("kube-control has not given access yet")
+            try:
+                self._access = read_access(
+                    self.kube_control,
+                    self.unit.name,
+                    certificates=self._certificates(),
+                    ca_certificate=settings.ca_certificate,
+                )
+            except ops.ModelError as error:  # its secret is not granted yet
+                raise AccessMissingError("kube-control has not given access yet") from error
+        return self._access
+
+    def _certificates(self) -> list[ops.RelationDataContent] | None:
+        """Return what the units behind `certificates` say; None: there is no such relation."""
+        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
+        units = ((each, unit) for each in relations for unit in each.units)
+        return [each.data[unit] for each, unit in units] if relations else None
 
     def stands_by(self) -> bool:
         """Say whether another unit of this region serves."""
@@ -110,7 +130,9 @@ class FederationDnsCharm(ops.CharmBase):
 
     def reconcile(self, _: ops.EventBase) -> None:
         """Compare what is wanted with what is there, and act."""
-        self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        if self._reconciled:
+            return  # kube-control's library makes two events of one changed secret
+        self._reconciled = True
         if self.stands_by():
             self.machine.stop()
             return
@@ -119,8 +141,12 @@ class FederationDnsCharm(ops.CharmBase):
             place = self.place(settings)
         except ValueError:
             return  # the status says it
-        access = self.access()
-        if access is None or place is None:
+        try:
+            access = self.access(settings)
+        except AccessMissingError:
+            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+            return
+        if place is None:
             return
         try:
             self._serve(settings, place, access)
@@ -179,6 +205,11 @@ class FederationDnsCharm(ops.CharmBase):
         self.machine.stop()
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
+        try:
+            if self.app.planned_units() == 0:
+                self.machine.end_account()
+        except (UnitError, ops.ModelError) as error:
+            logger.warning("the agent's account may be left in the cluster: %s", error)
         self.machine.remove()
 
     def _for_action(self) -> tuple[Settings, Place]:
@@ -237,8 +268,11 @@ class FederationDnsCharm(ops.CharmBase):
         if not self.model.relations[KUBE_CONTROL]:
             event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
             return
-        if self.access() is None:
-            event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
+        try:
+            _ = self.access(settings)
+        except AccessMissingError as error:
+            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
+            event.add_status(status(str(error)))
             return
         if place is None:
             event.add_status(ops.WaitingStatus("Juju gives no address yet"))

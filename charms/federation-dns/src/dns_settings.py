@@ -1,10 +1,12 @@
 """What the charm is told (configuration, place) and what it gives (rights, unit files). Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from federation_interfaces.cluster import CHARMS_NAMESPACE, Account, Rule
-from federation_interfaces.fields import check_network, check_region
+from federation_interfaces.federation_mesh import MeshEntry
+from federation_interfaces.fields import ConfiguredCertificates, check_network, check_region
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ACCOUNT = "federation-dns"
@@ -77,6 +79,7 @@ class Settings(BaseModel):
     )
     region: str = ""
     address_ranges: tuple[str, ...] = ()
+    ca_certificate: ConfiguredCertificates = ""
     port: int = Field(default=8443, ge=1024, le=65535)
     dns_port: int = Field(default=53, ge=1, le=65535)
     metrics_port: int = Field(default=9153, ge=1024, le=65535)
@@ -104,6 +107,20 @@ class Settings(BaseModel):
         return self
 
 
+class Kept(BaseModel):
+    """What is remembered from one hook to the next."""
+
+    token_for: str = ""
+    token_renew_at: datetime | None = None
+    started_at: datetime | None = None
+
+
+class Mesh(BaseModel):
+    """What the mesh relations said last, by relation."""
+
+    relations: dict[int, list[MeshEntry]] = {}
+
+
 @dataclass(frozen=True)
 class Place:
     """Where this unit is: its region's name and its addresses.
@@ -121,7 +138,7 @@ class Place:
 
 
 def agent_account() -> Account:
-    """Return the agent's account: it reads services and their endpoints, and no more."""
+    """Return the agent's account: it reads services and their endpoints, and may end itself."""
     return Account(
         name=ACCOUNT,
         namespace=CHARMS_NAMESPACE,
@@ -129,4 +146,5 @@ def agent_account() -> Account:
             Rule(("",), ("services",), _READ),
             Rule(("discovery.k8s.io",), ("endpointslices",), _READ),
         ),
+        ends=(ACCOUNT,),
     )

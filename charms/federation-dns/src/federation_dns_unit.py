@@ -14,16 +14,25 @@ from typing import Any
 
 import yaml
 from charmlibs import passwd, systemd
-from dns_settings import ACCOUNT, AGENT_UNIT, NAMED_UNIT, Place, Settings, agent_account
+from dns_settings import (
+    ACCOUNT,
+    AGENT_UNIT,
+    NAMED_UNIT,
+    Kept,
+    Mesh,
+    Place,
+    Settings,
+    agent_account,
+)
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
-    Access,
     ClusterError,
     kubeconfig,
+    kubeconfig_cluster,
 )
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
-from pydantic import BaseModel
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
@@ -39,20 +48,6 @@ _NO_SHELL = "/usr/sbin/nologin"
 
 class UnitError(Exception):
     """The machine was not brought to the wanted state; the text says why."""
-
-
-class Kept(BaseModel):
-    """What is remembered from one hook to the next."""
-
-    token_for: str = ""
-    token_renew_at: datetime | None = None
-    started_at: datetime | None = None
-
-
-class Mesh(BaseModel):
-    """What the mesh relations said last, by relation."""
-
-    relations: dict[int, list[MeshEntry]] = {}
 
 
 class Machine:
@@ -281,6 +276,20 @@ class Machine:
             if (self.units / f"{name}.service").exists():
                 _ = systemd.service_disable("--now", name)
 
+    def end_account(self) -> None:
+        """End the agent's account by its own token, since the admin's may be gone.
+
+        Raises:
+            UnitError: the cluster refused or did not answer.
+        """
+        path = self.settings / "kubeconfig"
+        if not path.exists():
+            return
+        try:
+            _ = kubeconfig_cluster(path.read_text()).end(ACCOUNT)
+        except ClusterError as error:
+            raise UnitError(str(error)) from error
+
     def remove(self) -> None:
         """Take services, keys and zone away; the package stays."""
         self.stop()
@@ -384,9 +393,5 @@ def now() -> datetime:
 
 
 def _fingerprint(access: Access) -> str:
-    return f"{access.address.server} {hash_of(access.address.ca_certificate)}"
-
-
-def hash_of(text: str) -> str:
-    """Return a short name of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(access.address.ca_certificate.encode()).hexdigest()
+    return f"{access.address.server} {digest[:16]}"

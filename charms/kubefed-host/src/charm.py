@@ -6,7 +6,7 @@ import logging
 import kubefed_host
 import ops
 from federation_interfaces import DatabagError, RegionHealthUnitData
-from federation_interfaces.cluster import Access, read_access
+from federation_interfaces.access import Access, AccessMissingError, read_access
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
 from federation_register import MEMBERS, REPLICAS, Register
@@ -15,12 +15,9 @@ from kubefed_host import Host, HostError, Settings
 from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
-# Each line of a log costs a process (juju-log); what libraries say of single requests is too dear.
-for chatty in ("httpcore", "httpx", "urllib3", "kubernetes", "asyncio"):
-    logging.getLogger(chatty).setLevel(logging.WARNING)
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request
 
 KUBE_CONTROL = "kube-control"
+CERTIFICATES = "certificates"
 REGION_HEALTH = "region-health"
 
 
@@ -35,12 +32,15 @@ class KubefedHostCharm(ops.CharmBase):
         self.register = Register(self, self.host)
         self.actions = HostActions(self)
         self.problem = ""
+        self._access: Access | None = None
+        self._reconciled = False
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
         for name in (KUBE_CONTROL, MEMBERS, REGION_HEALTH, REPLICAS):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
+        observed += [self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken]
         for name in (MEMBERS, REGION_HEALTH):
             observed += [self.on[name].relation_departed, self.on[name].relation_broken]
         for event in observed:
@@ -59,25 +59,47 @@ class KubefedHostCharm(ops.CharmBase):
         """Return the host cluster's name: configured, or the model's."""
         return settings.host_cluster or check_region(self.model.name)
 
-    def access(self) -> Access | None:
-        """Return the way into the host cluster, None while kube-control has not given it."""
-        try:
-            return read_access(self.kube_control, self.unit.name)
-        except ops.ModelError:
-            return None  # the secret is not granted yet; kube-control's next change comes
+    def access(self, settings: Settings) -> Access:
+        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
+        if self._access is None:
+            relation = self.model.get_relation(KUBE_CONTROL)
+            if relation is None or not relation.units:
+                raise AccessMissingError("kube-control has not given access yet")
+            try:
+                self._access = read_access(
+                    self.kube_control,
+                    self.unit.name,
+                    certificates=self._certificates(),
+                    ca_certificate=settings.ca_certificate,
+                )
+            except ops.ModelError as error:  # its secret is not granted yet
+                raise AccessMissingError("kube-control has not given access yet") from error
+        return self._access
+
+    def _certificates(self) -> list[ops.RelationDataContent] | None:
+        """Return what the units behind `certificates` say; None: there is no such relation."""
+        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
+        units = ((each, unit) for each in relations for unit in each.units)
+        return [each.data[unit] for each, unit in units] if relations else None
 
     # Making it so
 
     def reconcile(self, event: ops.EventBase) -> None:
         """Compare what is wanted with what is there, and act."""
-        self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        if self._reconciled:
+            return  # kube-control's library makes two events of one changed secret
+        self._reconciled = True
         try:
             settings = self.settings()
             name = self.host_cluster(settings)
         except ValueError:
             return  # the status says it
-        access = self.access()
-        if access is None or self.model.get_relation(REPLICAS) is None:
+        try:
+            access = self.access(settings)
+        except AccessMissingError:
+            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+            return
+        if self.model.get_relation(REPLICAS) is None:
             return
         try:
             if self.unit.is_leader():
@@ -131,21 +153,30 @@ class KubefedHostCharm(ops.CharmBase):
         self.host.stop()
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
+        try:
+            if self.app.planned_units() == 0:
+                self.host.end_accounts()
+        except (HostError, ops.ModelError) as error:
+            logger.warning("the charm's account may be left in the cluster: %s", error)
         self.host.remove()
 
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         try:
-            _ = self.host_cluster(self.settings())
+            settings = self.settings()
+            _ = self.host_cluster(settings)
         except ValueError as error:
             event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
             return
         if not self.model.relations[KUBE_CONTROL]:
             event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
             return
-        if self.access() is None:
-            event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
+        try:
+            _ = self.access(settings)
+        except AccessMissingError as error:
+            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
+            event.add_status(status(str(error)))
             return
         if self.problem:
             event.add_status(ops.WaitingStatus(f"the federation's API: {self.problem}"))

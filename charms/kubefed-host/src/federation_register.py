@@ -5,7 +5,7 @@ import logging
 import federation_members
 import ops
 from federation_interfaces import TOKEN_KEY, DatabagError, HostAppData, MemberAppData
-from federation_interfaces.cluster import Access
+from federation_interfaces.access import Access
 from federation_members import MemberError, MemberRecord, ReplicasAppData
 from kubefed_host import Host, Settings
 

@@ -1,12 +1,14 @@
 """The host charm's actions: each says why it fails, and is safe to repeat."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import federation_members
 import kubefed_host
 import ops
-from federation_interfaces.cluster import Access
+from federation_interfaces.access import Access, AccessMissingError
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_https_url, check_token_lifetime, parse_duration
 from federation_members import MemberError
@@ -40,9 +42,10 @@ class HostActions(ops.Object):
             settings = self._charm.settings()
         except ValueError as error:
             raise NotReadyError(f"the configuration is refused: {error_text(error)}") from error
-        access = self._charm.access()
-        if access is None:
-            raise NotReadyError("kube-control has not given access to the host cluster yet")
+        try:
+            access = self._charm.access(settings)
+        except AccessMissingError as error:
+            raise NotReadyError(str(error)) from error
         if self._register.shared().installed is None or not self._charm.host.charm_token():
             raise NotReadyError("the federation's API is not installed yet")
         return settings, access
@@ -104,9 +107,7 @@ class HostActions(ops.Object):
 
     def _on_get_kubeconfig(self, event: ops.ActionEvent) -> None:
         try:
-            server = str(event.params["server"])
-            server = check_https_url(server) if server else ""
-            lifetime = check_token_lifetime(parse_duration(str(event.params["lifetime"])))
+            server, lifetime = _kubeconfig_params(event.params)
             settings, access = self._ready_for_action()
             name = self._charm.host_cluster(settings)
             text, minted = kubefed_host.user_kubeconfig(access, settings, name, server, lifetime)
@@ -127,3 +128,14 @@ class HostActions(ops.Object):
                 "expires-at": minted.expires_at.isoformat(),
             },
         )
+
+
+def _kubeconfig_params(params: Mapping[str, Any]) -> tuple[str, timedelta]:
+    """Read get-kubeconfig's parameters; raises ValueError, which names the refused one."""
+    name, server = "server", str(params["server"])
+    try:
+        server = check_https_url(server) if server else ""
+        name = "lifetime"
+        return server, check_token_lifetime(parse_duration(str(params["lifetime"])))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from charmlibs import passwd, systemd
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
-    Access,
     Account,
     ClusterAddress,
     ClusterError,
@@ -24,8 +24,9 @@ from federation_interfaces.cluster import (
     Rule,
     api_client,
     kubeconfig,
+    kubeconfig_cluster,
 )
-from federation_interfaces.fields import Region, check_region
+from federation_interfaces.fields import ConfiguredCertificates, Region, check_region
 from federation_interfaces.files import make_directory, write_file
 from federation_interfaces.region_health import RegionHealthUnitData
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     auto_join: bool = True
     host_cluster: str = ""
     namespace: Region = "kube-federation-system"
+    ca_certificate: ConfiguredCertificates = ""
     metrics_port: int = Field(default=9091, ge=1024, le=65535)
 
     @field_validator("host_cluster")
@@ -220,6 +222,25 @@ class Host:
         if self.unit.exists():
             _ = systemd.service_stop(SERVICE)
 
+    def end_accounts(self) -> None:
+        """End the charm's and the users' account in the cluster; the charm's own token does it.
+
+        The admin's may be gone by then, with kube-control. The API and its controller's account
+        stay: they are the federation's.
+
+        Raises:
+            HostError: the cluster refused or did not answer.
+        """
+        path, token = self.settings / "kubeconfig", self.charm_token()
+        if not token or not path.exists():
+            return
+        cluster = kubeconfig_cluster(path.read_text(), token)
+        try:
+            for role in (USER_ACCOUNT, CHARM_ACCOUNT):  # its own right last
+                _ = cluster.end(role)
+        except ClusterError as error:
+            raise HostError(str(error)) from error
+
     def remove(self) -> None:
         """Take service, tokens and files away; the API and its objects stay in the cluster."""
         if self.unit.exists():
@@ -283,6 +304,7 @@ def charm_account(namespace: str) -> Account:
             Rule(("",), ("secrets",), (*_READ, *_WRITE)),
         ),
         rules_namespace=namespace,
+        ends=(CHARM_ACCOUNT, USER_ACCOUNT),
     )
 
 

@@ -1,29 +1,26 @@
 #!/usr/bin/env python3
 """Charm of a member: it hands the federation's host what it needs to write in this cluster."""
 
-import json
 import logging
 from datetime import datetime
 
 import kubefed_member
 import ops
 from federation_interfaces import TOKEN_KEY, DatabagError, HostAppData, MemberAppData
-from federation_interfaces.cluster import (
-    Access,
-    Cluster,
-    ClusterAddress,
-    ClusterError,
-    read_access,
-)
+from federation_interfaces.access import Access, AccessMissingError, read_access
+from federation_interfaces.cluster import ClusterError
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
-from kubefed_member import Federation, MemberError, Records, Settings
+from kubefed_member import MemberError, Records
+from member_actions import MemberActions
+from member_settings import Federation, Settings
 from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
 
 FEDERATION = "federation"
 KUBE_CONTROL = "kube-control"
+CERTIFICATES = "certificates"
 
 
 class KubefedMemberCharm(ops.CharmBase):
@@ -34,6 +31,9 @@ class KubefedMemberCharm(ops.CharmBase):
         # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
         self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
         self.store = kubefed_member.Store()
+        self.actions = MemberActions(self)
+        self._access: Access | None = None
+        self._reconciled = False
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         for event in (
@@ -46,14 +46,13 @@ class KubefedMemberCharm(ops.CharmBase):
             self.on.secret_rotate,
             self.on.secret_expired,
             *(self.on[KUBE_CONTROL].relation_created, self.on[KUBE_CONTROL].relation_changed),
+            *(self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken),
             *(self.on[FEDERATION].relation_created, self.on[FEDERATION].relation_changed),
             self.on[FEDERATION].relation_broken,
         ):
             framework.observe(event, self.reconcile)
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.remove, self._on_remove)
-        framework.observe(self.on.rotate_token_action, self._on_rotate_token)
-        framework.observe(self.on.show_rights_action, self._on_show_rights)
 
     # What is seen
 
@@ -65,12 +64,35 @@ class KubefedMemberCharm(ops.CharmBase):
         """Return this region's name: configured, or the model's."""
         return settings.region or check_region(self.model.name)
 
-    def access(self, settings: Settings) -> Access | None:
-        """Return the way into the cluster, None while kube-control has not given it."""
+    def access(self, settings: Settings) -> Access:
+        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
+        if self._access is None:
+            relation = self.model.get_relation(KUBE_CONTROL)
+            if relation is None or not relation.units:
+                raise AccessMissingError("kube-control has not given access yet")
+            try:
+                self._access = read_access(
+                    self.kube_control,
+                    self.unit.name,
+                    certificates=self._certificates(),
+                    ca_certificate=settings.ca_certificate,
+                )
+            except ops.ModelError as error:  # its secret is not granted yet
+                raise AccessMissingError("kube-control has not given access yet") from error
+        return self._access
+
+    def _certificates(self) -> list[ops.RelationDataContent] | None:
+        """Return what the units behind `certificates` say; None: there is no such relation."""
+        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
+        units = ((each, unit) for each in relations for unit in each.units)
+        return [each.data[unit] for each, unit in units] if relations else None
+
+    def access_if_any(self, settings: Settings) -> Access | None:
+        """Return the way into the cluster, None while it is not given."""
         try:
-            return read_access(self.kube_control, self.unit.name, settings.ca_certificate)
-        except ops.ModelError:
-            return None  # the secret is not granted yet; kube-control's next change comes
+            return self.access(settings)
+        except AccessMissingError:
+            return None
 
     def federations(self) -> list[ops.Relation]:
         """Return the relations to hosts that have not ended."""
@@ -80,21 +102,24 @@ class KubefedMemberCharm(ops.CharmBase):
 
     def reconcile(self, _: ops.EventBase) -> None:
         """Compare what is wanted with what is there, and act; the leader only."""
-        self.kube_control.set_auth_request(self.unit.name, "system:masters")
-        if not self.unit.is_leader():
-            return
+        if self._reconciled:
+            return  # kube-control's library makes two events of one changed secret
+        self._reconciled = True
         try:
             settings = self.settings()
             region = self.region(settings)
         except ValueError:
             return  # the status says it
-        access = self.access(settings)
+        access = self.access_if_any(settings)
         if access is None:
+            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        if not self.unit.is_leader():
             return
         records = self.store.load()
         self._leave_ended(access, region, settings, records)
-        for relation in self.federations():
-            self._serve(relation, access, region, settings, records)
+        if access is not None:
+            for relation in self.federations():
+                self.serve(relation, access, region, settings, records)
         self.store.save(records)
 
     def _ended(self, records: Records, settings: Settings) -> list[int]:
@@ -110,28 +135,43 @@ class KubefedMemberCharm(ops.CharmBase):
 
     def _leave_ended(
         self,
-        access: Access,
+        access: Access | None,
         region: str,
         settings: Settings,
         records: Records,
     ) -> None:
         for number in self._ended(records, settings):
-            self._drop_secret(number)
-            federation = records.federations.pop(number)
-            shared = federation.host_cluster == region or any(
-                other.namespace == federation.namespace for other in records.federations.values()
-            )
-            try:
-                kubefed_member.withdraw(access, region, federation, keep_namespace=shared)
-                if settings.workloads_on_leave == "delete":
-                    count = kubefed_member.delete_workloads(access, federation)
-                    logger.info("deleted %d objects of the federation", count)
-            except MemberError as error:
-                logger.warning("leaving %s: %s", federation.host_cluster, error)
-                federation.error = str(error)
-                records.federations[number] = federation
+            self._leave(number, access, region, settings, records)
 
-    def _serve(
+    def _leave(
+        self,
+        number: int,
+        access: Access | None,
+        region: str,
+        settings: Settings,
+        records: Records,
+    ) -> None:
+        """Take away what was made for a federation; what fails is kept for the next try."""
+        self._drop_secret(number)
+        federation = records.federations.pop(number)
+        shared = federation.host_cluster == region or any(
+            other.namespace == federation.namespace for other in records.federations.values()
+        )
+        try:
+            kubefed_member.leave(
+                access, self.store, records, region, federation, keep_namespace=shared
+            )
+            if settings.workloads_on_leave == "delete":
+                if access is None:
+                    raise MemberError("its objects stay: kube-control gives no access to delete")
+                count = kubefed_member.delete_workloads(access, federation)
+                logger.info("deleted %d objects of the federation", count)
+        except MemberError as error:
+            logger.warning("leaving %s: %s", federation.host_cluster, error)
+            federation.error = str(error)
+            records.federations[number] = federation
+
+    def serve(
         self,
         relation: ops.Relation,
         access: Access,
@@ -146,7 +186,7 @@ class KubefedMemberCharm(ops.CharmBase):
         data = MemberAppData(
             region=region,
             api_endpoint=settings.api_endpoint or access.address.server,
-            ca_certificate=settings.ca_certificate or access.address.ca_certificate,
+            ca_certificate=self._published_ca(access, settings),
             labels={**settings.labels, "region": region},
         )
         if wanted is not None:
@@ -155,6 +195,8 @@ class KubefedMemberCharm(ops.CharmBase):
             federation = found.model_copy(update=update) if found else wanted
             records.federations[relation.id] = federation
             try:
+                if renew:
+                    federation.digest = ""  # the operator's mend also where the account is gone
                 self._prepare(access, region, federation)
                 secret = self._secret(relation, access, settings, records, renew=renew)
                 content = secret.peek_content()
@@ -170,8 +212,15 @@ class KubefedMemberCharm(ops.CharmBase):
             except MemberError as error:
                 logger.warning("serving %s: %s", federation.host_cluster, error)
                 federation.error = str(error)
+                federation.digest = ""  # whatever is missing in the cluster is made again
                 data = self._with_token_of(relation, data)
         _ = data.dump(relation.data[self.app])
+
+    @staticmethod
+    def _published_ca(access: Access, settings: Settings) -> str:
+        """Return the CA of the published address, which may be another than kube-control's."""
+        other = settings.ca_certificate if settings.api_endpoint else ""
+        return other or access.address.ca_certificate
 
     def _wanted(self, relation: ops.Relation, settings: Settings) -> Federation | None:
         """Return what the host asks for, None while it has not said it."""
@@ -213,7 +262,7 @@ class KubefedMemberCharm(ops.CharmBase):
     ) -> ops.Secret:
         """Return the relation's secret with a token that has more than half of its life."""
         moment = kubefed_member.now()
-        secret = self._find_secret(relation.id)
+        secret = self.find_secret(relation.id)
         if secret is not None and not renew:
             content = secret.peek_content()
             issued = datetime.fromisoformat(content["issued-at"])
@@ -249,14 +298,15 @@ class KubefedMemberCharm(ops.CharmBase):
     def _label(number: int) -> str:
         return f"federation-token-{number}"
 
-    def _find_secret(self, number: int) -> ops.Secret | None:
+    def find_secret(self, number: int) -> ops.Secret | None:
+        """Return the secret of a relation, None while there is none."""
         try:
             return self.model.get_secret(label=self._label(number))
         except ops.SecretNotFoundError:
             return None
 
     def _drop_secret(self, number: int) -> None:
-        secret = self._find_secret(number)
+        secret = self.find_secret(number)
         if secret is not None:
             secret.remove_all_revisions()
 
@@ -266,74 +316,29 @@ class KubefedMemberCharm(ops.CharmBase):
         event.remove_revision()
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
-        if self.unit.is_leader():
-            try:
-                access = self.access(self.settings())
-                if access is not None:
-                    kubefed_member.remove_own_account(access)
-            except (ValueError, MemberError) as error:
-                logger.warning("the charm's account may be left in the cluster: %s", error)
+        """Leave nothing in the cluster, also when kube-control was gone before."""
+        try:
+            if self.app.planned_units() == 0:
+                self._leave_all(self.settings())
+        except (ValueError, MemberError, ops.ModelError) as error:
+            logger.warning("the charm's account may be left in the cluster: %s", error)
         self.store.remove()
 
-    def _on_rotate_token(self, event: ops.ActionEvent) -> None:
-        if not self.unit.is_leader():
-            event.fail("run this action on the leader: kubefed-member/leader")
-            return
-        try:
-            settings = self.settings()
-            region = self.region(settings)
-        except ValueError as error:
-            event.fail(f"the configuration is refused: {error_text(error)}")
-            return
-        access = self.access(settings)
-        if access is None:
-            event.fail("kube-control has not given access to the cluster yet")
-            return
+    def _leave_all(self, settings: Settings) -> None:
         records = self.store.load()
-        for relation in self.federations():
-            self._serve(relation, access, region, settings, records, renew=True)
-        self.store.save(records)
-        failed = [each.error for each in records.federations.values() if each.error]
-        if failed:
-            event.fail("; ".join(failed))
-        elif not records.federations:
-            event.fail("no federation is related, so there is no token to rotate")
-        else:
-            ends = {each: self._token_end(each) for each in records.federations}
-            event.set_results(
-                {
-                    "rotated": " ".join(
-                        each.host_cluster for each in records.federations.values()
-                    ),
-                    "expires-at": " ".join(end.isoformat() for end in ends.values() if end),
-                },
-            )
+        access = self.access_if_any(settings)
+        for number in list(records.federations):
+            self._leave(number, access, self.region(settings), settings, records)
+        if access is not None:
+            kubefed_member.remove_own_account(access)
+        left = [each.error for each in records.federations.values()]
+        if left:
+            raise MemberError("; ".join(left))
 
-    def _token_end(self, number: int) -> datetime | None:
-        secret = self._find_secret(number)
+    def token_end(self, number: int) -> datetime | None:
+        """Return when the token of a relation ends, None while there is none."""
+        secret = self.find_secret(number)
         return datetime.fromisoformat(secret.peek_content()["expires-at"]) if secret else None
-
-    def _on_show_rights(self, event: ops.ActionEvent) -> None:
-        secrets = {each.id: self._find_secret(each.id) for each in self.federations()}
-        found = {number: secret for number, secret in secrets.items() if secret is not None}
-        if not self.unit.is_leader() or not found:
-            event.fail("there is no federation's account yet, or this unit is not the leader")
-            return
-        shown: dict[str, object] = {}
-        for number, secret in found.items():
-            data = MemberAppData.load(self._relation(number).data[self.app])
-            address = ClusterAddress(data.api_endpoint or "", data.ca_certificate or "")
-            cluster = Cluster(address, secret.peek_content()[TOKEN_KEY])
-            try:
-                rules = kubefed_member.rights(cluster, str(event.params["namespace"]))
-            except MemberError as error:
-                event.fail(str(error))
-                return
-            shown[self.store.load().federations[number].host_cluster] = rules
-        event.set_results({"rights": json.dumps(shown)})
-
-    def _relation(self, number: int) -> ops.Relation:
-        return next(each for each in self.model.relations[FEDERATION] if each.id == number)
 
     # Status
 
@@ -347,8 +352,11 @@ class KubefedMemberCharm(ops.CharmBase):
         if not self.model.relations[KUBE_CONTROL]:
             event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
             return
-        if self.access(settings) is None:
-            event.add_status(ops.WaitingStatus("kube-control has not given access yet"))
+        try:
+            _ = self.access(settings)
+        except AccessMissingError as error:
+            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
+            event.add_status(status(str(error)))
             return
         if not self.unit.is_leader():
             event.add_status(ops.ActiveStatus("standing by for the leader"))
@@ -377,7 +385,7 @@ class KubefedMemberCharm(ops.CharmBase):
         federation = records.federations.get(relation.id)
         if host.host_cluster is None or federation is None:
             return ops.WaitingStatus("the federation's host has not named itself yet")
-        end = self._token_end(relation.id)
+        end = self.token_end(relation.id)
         moment = kubefed_member.now()
         warn = end is not None and end - moment < settings.token_warning
         left = f"; token ends in {kubefed_member.remaining(end, moment)}" if end and warn else ""

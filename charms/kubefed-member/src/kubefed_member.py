@@ -1,37 +1,35 @@
 """What the charm does in the region's cluster: accounts, tokens, and taking them away again."""
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
-    Access,
     Account,
     Cluster,
+    ClusterAddress,
     ClusterError,
     Credential,
-    Rule,
     api_client,
 )
-from federation_interfaces.fields import (
-    Duration,
-    TokenLifetime,
-    check_certificates,
-    check_https_url,
-    check_labels,
-    check_region,
-)
 from federation_interfaces.files import write_file
-from federation_interfaces.kubefed_member import FederatedKind
 from federation_interfaces.workloads import delete_managed
-from pydantic import BaseModel, ConfigDict, field_validator
+from member_settings import (
+    ACCOUNT,
+    Federation,
+    federation_objects,
+    federation_role,
+    own_account,
+    role_name,
+    wanted_kinds,
+)
+from pydantic import BaseModel
 
-ACCOUNT = "kubefed-member"
 OWN_LIFETIME = timedelta(days=7)
 
 
@@ -39,76 +37,16 @@ class MemberError(Exception):
     """The cluster was not brought to the wanted state; the text says why."""
 
 
-class Settings(BaseModel):
-    """The charm's configuration, read and checked."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
-
-    region: str = ""
-    api_endpoint: str = ""
-    ca_certificate: str = ""
-    labels: dict[str, str] = {}
-    scope: tuple[str, ...] = ()
-    token_lifetime: TokenLifetime = timedelta(hours=24)
-    token_warning: Duration = timedelta(hours=2)
-    workloads_on_leave: Literal["keep", "delete"] = "keep"
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        return check_region(value) if value else value
-
-    @field_validator("api_endpoint")
-    @classmethod
-    def _endpoint(cls, value: str) -> str:
-        return check_https_url(value) if value else value
-
-    @field_validator("ca_certificate")
-    @classmethod
-    def _certificate(cls, value: str) -> str:
-        return check_certificates(value) if value.strip() else ""
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _labels(cls, value: str) -> dict[str, str]:
-        pairs = [part.strip() for part in value.split(",") if part.strip()]
-        if any("=" not in pair for pair in pairs):
-            raise ValueError("must be KEY=VALUE,KEY=VALUE")
-        return check_labels(dict(pair.split("=", 1) for pair in pairs))
-
-    @field_validator("scope", mode="before")
-    @classmethod
-    def _scope(cls, value: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-class Federation(BaseModel):
-    """One federation that this region is a member of, as kept on disk.
+class Records(BaseModel):
+    """What this unit made in the cluster, by relation, so that it can take it away again.
 
     Attributes:
-        kinds: what the host asks for; None: the standard ten.
-        scope: what the operator allows of them; empty: all.
-        digest: of what was prepared in the cluster; another one is wanted, it is done again.
-        error: why the last try failed; empty: it did not.
+        server: the address at which it was made, with `ca_certificate`.
     """
 
-    host_cluster: str
-    namespace: str
-    kinds: list[FederatedKind] | None = None
-    scope: tuple[str, ...] = ()
-    service_account: str = ""
-    digest: str = ""
-    error: str = ""
-
-    def same_host(self, other: "Federation") -> bool:
-        """Say whether both are the same federation."""
-        return (self.host_cluster, self.namespace) == (other.host_cluster, other.namespace)
-
-
-class Records(BaseModel):
-    """What this unit made in the cluster, by relation, so that it can take it away again."""
-
     federations: dict[int, Federation] = {}
+    server: str = ""
+    ca_certificate: str = ""
     own_token_renew_at: datetime | None = None
 
 
@@ -144,22 +82,6 @@ class Store:
         """Remove all of it."""
         for name in ("records.json", "token"):
             (self.directory / name).unlink(missing_ok=True)
-
-
-def wanted_kinds(federation: Federation) -> list[FederatedKind]:
-    """Return the kinds that the host asks for, as far as the operator allows them."""
-    from kubefed.api import STANDARD_KINDS
-
-    if federation.kinds is None:
-        kinds = [FederatedKind(**dataclasses.asdict(kind)) for kind in STANDARD_KINDS]
-    else:
-        kinds = federation.kinds
-    allowed = set(federation.scope)
-    return [
-        kind
-        for kind in kinds
-        if not allowed or {kind.plural, f"{kind.plural}.{kind.group}".rstrip(".")} & allowed
-    ]
 
 
 def digest(access: Access, region: str, federation: Federation) -> str:
@@ -199,23 +121,15 @@ def prepare(access: Access, region: str, federation: Federation) -> str:
             namespace=federation.namespace,
             kinds=kinds,
         )
-        access.admin().ensure_account(own_account(federation, name))
+        admin = access.admin()
+        admin.hang(federation_role(name), federation_objects(name, federation.namespace))
+        keep = federation.host_cluster == region
+        admin.ensure_account(own_account(federation, name, keep_namespace=keep))
     except (KubefedError, ClusterError) as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()
     return name
-
-
-def own_account(federation: Federation, service_account: str) -> Account:
-    """Return the charm's own account: all it may do is to mint tokens of the federation's."""
-    return Account(
-        name=ACCOUNT,
-        namespace=CHARMS_NAMESPACE,
-        rules=(Rule(("",), ("serviceaccounts/token",), ("create",), (service_account,)),),
-        rules_namespace=federation.namespace,
-        role=f"{ACCOUNT}-{federation.host_cluster}",
-    )
 
 
 def own_cluster(access: Access, store: Store, records: Records, now: datetime) -> Cluster:
@@ -229,6 +143,7 @@ def own_cluster(access: Access, store: Store, records: Records, now: datetime) -
         token = minted.token
         store.save_token(token)
         records.own_token_renew_at = now + (minted.expires_at - now) / 2
+    records.server, records.ca_certificate = access.address.server, access.address.ca_certificate
     return Cluster(access.address, token)
 
 
@@ -245,6 +160,56 @@ def due(issued_at: datetime | None, expires_at: datetime | None, now: datetime) 
     if issued_at is None or expires_at is None:
         return True
     return now >= issued_at + (expires_at - issued_at) / 2
+
+
+def leave(
+    access: Access | None,
+    store: Store,
+    records: Records,
+    region: str,
+    federation: Federation,
+    *,
+    keep_namespace: bool,
+) -> None:
+    """Remove from the cluster what `prepare` made, by whatever access there still is.
+
+    The control plane may have taken the admin's token back, or be unrelated already; then the
+    charm's own account does it.
+
+    Raises:
+        MemberError: with the reason.
+    """
+    reason = "kube-control gives no access"
+    if access is not None:
+        try:
+            withdraw(access, region, federation, keep_namespace=keep_namespace)
+        except MemberError as error:
+            reason = str(error)
+        else:
+            # Made with another relation it is another account, to which this token is none.
+            records.own_token_renew_at = None
+            return
+    token = store.token()
+    if not token or not records.server or not federation.service_account:
+        raise MemberError(reason)
+    cluster = Cluster(ClusterAddress(records.server, records.ca_certificate), token)
+    try:
+        end(cluster, federation, keep_namespace=keep_namespace)
+    except ClusterError as error:
+        both = "" if str(error) in reason else f"; by the charm's own account: {error}"
+        raise MemberError(f"{reason}{both}") from error
+
+
+def end(cluster: Cluster, federation: Federation, *, keep_namespace: bool) -> None:
+    """End the federation's account and the charm's own, by the own account's rights alone.
+
+    Raises:
+        ClusterError: refused or unreachable.
+    """
+    _ = cluster.end(role_name(federation.service_account))
+    if not keep_namespace:
+        _ = cluster.delete(f"/api/v1/namespaces/{federation.namespace}")
+    _ = cluster.end(f"{ACCOUNT}-{federation.host_cluster}")  # its last right
 
 
 def withdraw(access: Access, region: str, federation: Federation, *, keep_namespace: bool) -> None:

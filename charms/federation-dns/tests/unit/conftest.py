@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from ops import testing
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
 _ = sys.modules.pop("charm", None)  # another charm's
 
 import charm  # noqa: E402 - found by the lines above
+import dns_world  # noqa: E402
+import federation_dns_unit  # noqa: E402
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
@@ -21,3 +24,23 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def this_charm(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a test of this charm runs: ops.testing finds its charmcraft.yaml by `charm`."""
     monkeypatch.setitem(sys.modules, "charm", charm)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dns_world.FakeMachine:
+    """The machine as a fake."""
+    found = dns_world.FakeMachine(tmp_path)
+
+    def same(_: Path) -> dns_world.FakeMachine:
+        return found
+
+    monkeypatch.setattr(charm, "Machine", same)
+    monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
+    monkeypatch.setattr(federation_dns_unit, "now", lambda: dns_world.NOW)
+    return found
+
+
+@pytest.fixture
+def ctx() -> dns_world.Context:
+    """This charm in ops.testing."""
+    return testing.Context(charm.FederationDnsCharm)

@@ -1,190 +1,27 @@
 import dataclasses
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import charm
-import federation_dns_unit
 import ops
 import pytest
-from charm import FederationDnsCharm
-from dns_settings import Place, Settings
-from federation_dns_unit import Machine, UnitError
-from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
-from federation_interfaces.cluster import Access
-from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
+from dns_world import (
+    HEALTH,
+    HEALTHY,
+    HUB,
+    MESH,
+    Context,
+    FakeMachine,
+    again,
+    entry,
+    hub,
+    regions,
+    replace,
+    spoke,
+    state,
+)
+from federation_interfaces import MeshHubAppData, MeshMemberAppData
+from federation_interfaces.testing import CA_UNKNOWN, CERTIFICATES
 from ops import testing
-
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-MODEL = testing.Model(name="catania", uuid="11111111-2222-4333-8444-555555555555")
-Context = testing.Context[FederationDnsCharm]
-HEALTHY = {"verdict": "healthy", "withdrawn": False, "explain": ""}
-
-
-class FakeMachine(Machine):
-    """The machine, remembered instead of changed; what is kept is kept on disk."""
-
-    def __init__(self, root: Path):
-        super().__init__(Path("/charm"), root, user="root", group="root")
-        self.calls: list[str] = []
-        self.fail: dict[str, str] = {}
-        self.peers: Sequence[MeshEntry] = []
-        self.down: list[str] = []
-        self.place: Place | None = None
-        self.young = False
-        self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
-
-    def _do(self, name: str) -> None:
-        if name in self.fail:
-            raise UnitError(self.fail[name])
-        self.calls.append(name)
-
-    def ensure_packages(self) -> None:
-        self._do("packages")
-
-    def ensure_user(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
-
-    def ensure_keys(self, place: Place) -> None:
-        self.place = place
-
-    def certificate(self) -> str:
-        return CERTIFICATES[0] if self.place else ""
-
-    def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
-        assert access.admin_token == "admin-token"
-        self._do("kubeconfig")
-        return False
-
-    def ensure_bind(self, settings: Settings, place: Place) -> bool:
-        self._do(f"bind {settings.zone} at {place.listen}")
-        return True
-
-    def ensure_agent(self, settings: Settings, place: Place) -> bool:
-        self._do(f"agent {place.region}")
-        return True
-
-    def ensure_peers(self, entries: Sequence[MeshEntry]) -> None:
-        self.peers = entries
-
-    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> None:
-        self._do(f"start {bind_changed} {agent_changed}")
-
-    def running_not(self) -> list[str]:
-        return self.down
-
-    def starting(self, moment: datetime) -> bool:
-        return self.young
-
-    def stop(self) -> None:
-        self.calls.append("stop")
-
-    def remove(self) -> None:
-        self.calls.append("remove")
-
-    def verdict(self, settings: Settings, place: Place) -> dict[str, Any]:
-        if "verdict" in self.fail:
-            raise UnitError(self.fail["verdict"])
-        return self.said
-
-    def zone(self, settings: Settings) -> str:
-        self._do("zone")
-        return "@ 15 IN SOA ..."
-
-    def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
-        self._do(f"force {region} {verdict} by {who} until {until}")
-        return f"{region}: {verdict}\n"
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeMachine:
-    found = FakeMachine(tmp_path)
-
-    def same(_: Path) -> FakeMachine:
-        return found
-
-    monkeypatch.setattr(charm, "Machine", same)
-    monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
-    monkeypatch.setattr(federation_dns_unit, "now", lambda: NOW)
-    return found
-
-
-@pytest.fixture
-def ctx() -> Context:
-    return testing.Context(FederationDnsCharm)
-
-
-CA_ID = "secret:ca000000000000000000"
-KUBE, HUB, MESH, HEALTH = 9001, 9100, 9200, 9300
-
-
-def entry(region: str, number: int = 1) -> MeshEntry:
-    return MeshEntry(
-        region=region,
-        url=f"https://10.210.{number}.12:8443",
-        certificate=CERTIFICATES[number],
-        nameserver=f"10.210.{number}.12",
-        address_ranges=[f"10.210.{number}.0/24"],
-    )
-
-
-def kube_control() -> testing.Relation:
-    data = kube_control_unit_data("federation-dns/0", ca_secret_id=CA_ID)
-    return testing.Relation(
-        "kube-control",
-        id=KUBE,
-        remote_app_name="kubernetes-control-plane",
-        remote_units_data={0: data},
-    )
-
-
-def spoke(number: int, region: str, certificate: int = 1) -> testing.Relation:
-    bag: dict[str, str] = {}
-    _ = MeshMemberAppData(entry=entry(region, certificate)).dump(bag)
-    return testing.Relation(
-        "mesh-hub", id=number, remote_app_name=f"remote-{number}", remote_app_data=bag
-    )
-
-
-def hub(*entries: MeshEntry) -> testing.Relation:
-    bag: dict[str, str] = {}
-    _ = MeshHubAppData(entries=list(entries)).dump(bag)
-    return testing.Relation(
-        "mesh", id=MESH, remote_app_name="federation-mesh", remote_app_data=bag
-    )
-
-
-def network(endpoint: str = "mesh") -> testing.Network:
-    address = testing.Address("10.0.0.12", cidr="10.0.0.0/24")
-    bind = testing.BindAddress([address])
-    return testing.Network(endpoint, [bind], ingress_addresses=["10.0.0.12"])
-
-
-def state(*relations: testing.Relation, **changed: Any) -> testing.State:
-    given: dict[str, Any] = {
-        "leader": True,
-        "relations": [kube_control(), *relations],
-        "secrets": [testing.Secret({"ca-certificate": CA}, id=CA_ID, owner=None)],
-        "model": MODEL,
-        "networks": {network()},
-        "planned_units": 1,
-    }
-    return testing.State(**(given | changed))
-
-
-def again(ctx: Context, out: testing.State) -> testing.State:
-    return ctx.run(ctx.on.update_status(), out)
-
-
-def replace(out: testing.State, relation: testing.RelationBase) -> testing.State:
-    rest = {each for each in out.relations if each.id != relation.id}
-    return dataclasses.replace(out, relations={*rest, relation})
-
-
-def regions(machine: FakeMachine) -> list[str]:
-    return [each.region for each in machine.peers]
 
 
 class TestServing:
@@ -356,7 +193,7 @@ class TestStatus:
 
     def test_a_secret_that_is_not_granted_yet(self, ctx: Context, machine: FakeMachine):
         out = again(ctx, state(secrets=[]))
-        assert out.unit_status == ops.WaitingStatus("kube-control has not given access yet")
+        assert out.unit_status == ops.BlockedStatus(CA_UNKNOWN)
 
     def test_what_went_wrong(self, ctx: Context, machine: FakeMachine):
         machine.fail["kubeconfig"] = "forbidden (403)"

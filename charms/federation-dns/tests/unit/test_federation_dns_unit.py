@@ -19,8 +19,8 @@ from dns_settings import Place, Settings
 from federation_dns.config import read_config, read_peers
 from federation_dns_unit import Machine, UnitError
 from federation_interfaces import MeshEntry
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
-    Access,
     Account,
     ClusterAddress,
     ClusterRefusedError,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from federation_interfaces import MemberAppData, RegionHealthUnitData
-from federation_interfaces.cluster import Access, ClusterAddress, Credential
+from federation_interfaces.access import Access
+from federation_interfaces.cluster import ClusterAddress, Credential
 from federation_interfaces.testing import CA, kube_control_unit_data
 from federation_members import MemberError
 from kubefed_host import Host, HostError, Settings
@@ -35,6 +36,7 @@ class FakeHost(Host):
         self, access: Access, settings: Settings, name: str, moment: datetime
     ) -> bool:
         assert access.admin_token == "admin-token"
+        self.world.ca = access.address.ca_certificate
         if self.world.fail_host:
             raise HostError(self.world.fail_host)
         _ = (self.state / "token").write_text("own")
@@ -52,6 +54,11 @@ class FakeHost(Host):
     def stop(self) -> None:
         self.world.service = ""
 
+    def end_accounts(self) -> None:
+        if self.world.fail_host:
+            raise HostError(self.world.fail_host)
+        self.world.calls.append("end accounts")
+
     def remove(self) -> None:
         self.world.calls.append("remove")
 
@@ -63,6 +70,7 @@ class World:
         self.root = root
         self.calls: list[str] = []
         self.service = ""
+        self.ca = ""
         self.agents: Sequence[RegionHealthUnitData] | None = None
         self.fail_host = ""
         self.fail_join: dict[str, str] = {}
@@ -132,8 +140,8 @@ IDS = {
 }
 
 
-def kube_control() -> testing.Relation:
-    data = kube_control_unit_data("kubefed-host/0", ca_secret_id=CA_ID)
+def kube_control(*, with_ca: bool = True) -> testing.Relation:
+    data = kube_control_unit_data("kubefed-host/0", ca_secret_id=CA_ID if with_ca else "")
     return testing.Relation(
         "kube-control",
         id=9001,

@@ -20,7 +20,8 @@ import ops
 import pytest
 from charm import KubefedHostCharm
 from federation_interfaces import MemberAppData, RegionHealthUnitData
-from federation_interfaces.cluster import Access, Cluster, ClusterAddress, Credential
+from federation_interfaces.access import Access
+from federation_interfaces.cluster import Cluster, ClusterAddress, Credential
 from federation_interfaces.testing import CA, kube_control_unit_data
 from kubefed_host import Host, Settings
 from ops import testing

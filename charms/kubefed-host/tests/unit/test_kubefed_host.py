@@ -9,8 +9,8 @@ import kubefed_host
 import pytest
 from charmlibs import passwd, systemd
 from federation_interfaces import RegionHealthUnitData
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
-    Access,
     Account,
     Cluster,
     ClusterAddress,

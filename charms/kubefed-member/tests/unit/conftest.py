@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from ops import testing
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
 _ = sys.modules.pop("charm", None)  # another charm's
 
 import charm  # noqa: E402 - found by the lines above
+import kubefed_member  # noqa: E402
+import member_world  # noqa: E402
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
@@ -21,3 +24,30 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def this_charm(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a test of this charm runs: ops.testing finds its charmcraft.yaml by `charm`."""
     monkeypatch.setitem(sys.modules, "charm", charm)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World:
+    """The cluster and the clock as fakes."""
+    store = kubefed_member.Store
+    found = member_world.World()
+    for name in (
+        "prepare",
+        "own_cluster",
+        "mint",
+        "withdraw",
+        "end",
+        "delete_workloads",
+        "rights",
+    ):
+        monkeypatch.setattr(kubefed_member, name, getattr(found, name))
+    monkeypatch.setattr(kubefed_member, "remove_own_account", found.remove_own_account)
+    monkeypatch.setattr(kubefed_member, "now", lambda: found.now)
+    monkeypatch.setattr(kubefed_member, "Store", lambda: store(tmp_path))
+    return found
+
+
+@pytest.fixture
+def ctx() -> testing.Context[charm.KubefedMemberCharm]:
+    """This charm in ops.testing."""
+    return testing.Context(charm.KubefedMemberCharm)

@@ -1,142 +1,27 @@
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
-import kubefed_member
 import ops
 import pytest
 from charm import KubefedMemberCharm
-from federation_interfaces import MemberAppData
-from federation_interfaces.cluster import Access, Cluster, ClusterAddress, Credential
-from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
-from kubefed_member import Federation, MemberError, Records, Store
+from federation_interfaces.cluster import ClusterAddress
+from federation_interfaces.testing import CA, CA_UNKNOWN, CERTIFICATES
+from member_world import (
+    FEDERATION,
+    HOST,
+    MODEL,
+    NOW,
+    World,
+    again,
+    federation,
+    kube_control,
+    published,
+    state,
+    token_secret,
+)
 from ops import testing
-
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-MODEL = testing.Model(name="palermo", uuid="11111111-2222-4333-8444-555555555555")
-FEDERATION = 7077
-HOST = {"host_cluster": '"catania"', "namespace": '"kube-federation-system"'}
-
-
-class World:
-    """The cluster and the clock, as the charm's workload module sees them."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.calls: list[str] = []
-        self.fail = ""
-        self.minted = 0
-
-    def _maybe_fail(self) -> None:
-        if self.fail:
-            raise MemberError(self.fail)
-
-    def prepare(self, access: Access, region: str, federation: Federation) -> str:
-        assert access.admin_token == "admin-token"
-        self._maybe_fail()
-        self.calls.append(f"prepare {region} for {federation.host_cluster}")
-        return f"{region}-{federation.host_cluster}"
-
-    def own_cluster(
-        self, access: Access, store: Store, records: Records, now: datetime
-    ) -> Cluster:
-        del store, records, now
-        return FakeCluster(access.address, "own")
-
-    def mint(self, cluster: Cluster, federation: Federation, lifetime: timedelta) -> Credential:
-        del cluster, federation
-        self._maybe_fail()
-        self.minted += 1
-        return Credential(f"token-{self.minted}", self.now + lifetime)
-
-    def withdraw(
-        self, access: Access, region: str, federation: Federation, *, keep_namespace: bool
-    ) -> None:
-        del access
-        self._maybe_fail()
-        kept = "keeping" if keep_namespace else "with"
-        self.calls.append(f"withdraw {region} from {federation.host_cluster} {kept} namespace")
-
-    def delete_workloads(self, access: Access, federation: Federation) -> int:
-        del access
-        self.calls.append(f"delete workloads of {federation.host_cluster}")
-        return 3
-
-    def rights(self, cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
-        del cluster
-        self._maybe_fail()
-        return [{"verbs": ["get"], "namespace": namespace}]
-
-    def remove_own_account(self, access: Access) -> None:
-        del access
-        self._maybe_fail()
-        self.calls.append("remove own account")
-
-
-class FakeCluster(Cluster):
-    def version(self) -> str:
-        return "v1.35.4"
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    found = World()
-    for name in ("prepare", "own_cluster", "mint", "withdraw", "delete_workloads", "rights"):
-        monkeypatch.setattr(kubefed_member, name, getattr(found, name))
-    monkeypatch.setattr(kubefed_member, "remove_own_account", found.remove_own_account)
-    monkeypatch.setattr(kubefed_member, "now", lambda: found.now)
-    monkeypatch.setattr(kubefed_member, "Store", lambda: Store(tmp_path))
-    return found
-
-
-@pytest.fixture
-def ctx() -> testing.Context[KubefedMemberCharm]:
-    return testing.Context(KubefedMemberCharm)
-
-
-def ca_secret() -> testing.Secret:
-    return testing.Secret({"ca-certificate": CA}, id="secret:ca000000000000000000", owner=None)
-
-
-def kube_control() -> testing.Relation:
-    data = kube_control_unit_data("kubefed-member/0", ca_secret_id="secret:ca000000000000000000")
-    return testing.Relation(
-        "kube-control", remote_app_name="kubernetes-control-plane", remote_units_data={0: data}
-    )
-
-
-def federation(host: dict[str, str] | None = None) -> testing.Relation:
-    return testing.Relation(
-        "federation",
-        id=FEDERATION,
-        remote_app_name="remote-0f0f",
-        remote_app_data=HOST if host is None else host,
-        remote_model_uuid="99999999-2222-4333-8444-555555555555",
-    )
-
-
-def state(*relations: testing.Relation, **changed: Any) -> testing.State:
-    given: dict[str, Any] = {
-        "leader": True,
-        "relations": relations or (kube_control(), federation()),
-        "secrets": {ca_secret()},
-        "model": MODEL,
-    }
-    return testing.State(**(given | changed))
-
-
-def token_secret(out: testing.State) -> testing.Secret:
-    return next(each for each in out.secrets if each.owner == "app")
-
-
-def published(out: testing.State) -> MemberAppData:
-    return MemberAppData.load(out.get_relation(FEDERATION).local_app_data)
-
-
-def again(ctx: testing.Context[KubefedMemberCharm], out: testing.State) -> testing.State:
-    return ctx.run(ctx.on.update_status(), out)
 
 
 class TestServing:
@@ -258,72 +143,6 @@ class TestRenewal:
         assert world.minted == 3
 
 
-class TestLeaving:
-    def run_broken(
-        self, ctx: testing.Context[KubefedMemberCharm], config: dict[str, str | int | float | bool]
-    ) -> testing.State:
-        out = again(ctx, state(config=config))
-        return ctx.run(ctx.on.relation_broken(out.get_relation(FEDERATION)), out)
-
-    def test_what_was_made_is_removed(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World
-    ):
-        out = self.run_broken(ctx, {})
-        assert world.calls[1:] == ["withdraw palermo from catania with namespace"]
-        assert not [each for each in out.secrets if each.owner == "app"]
-
-    def test_workloads_go_if_asked(self, ctx: testing.Context[KubefedMemberCharm], world: World):
-        _ = self.run_broken(ctx, {"workloads-on-leave": "delete"})
-        assert world.calls[-1] == "delete workloads of catania"
-
-    def test_the_hosts_own_namespace_stays(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World
-    ):
-        _ = self.run_broken(ctx, {"region": "catania"})
-        assert world.calls[-1] == "withdraw catania from catania keeping namespace"
-
-    def test_a_cluster_that_is_down_is_tried_again(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World
-    ):
-        out = again(ctx, state())
-        world.fail = "no answer in time"
-        out = ctx.run(ctx.on.relation_broken(out.get_relation(FEDERATION)), out)
-        gone = dataclasses.replace(out, relations={r for r in out.relations if r.id != FEDERATION})
-        out = again(ctx, gone)
-        assert out.unit_status == ops.WaitingStatus("leaving catania: no answer in time")
-        world.fail = ""
-        out = again(ctx, out)
-        assert out.unit_status == ops.ActiveStatus("ready to join a federation")
-
-    def test_a_host_that_changes_its_name_is_another_host(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World
-    ):
-        out = again(ctx, state())
-        other = dataclasses.replace(
-            out.get_relation(FEDERATION), remote_app_data=HOST | {"host_cluster": '"napoli"'}
-        )
-        rest = {r for r in out.relations if r.id != FEDERATION}
-        _ = again(ctx, dataclasses.replace(out, relations={*rest, other}))
-        assert world.calls[1:] == [
-            "withdraw palermo from catania with namespace",
-            "prepare palermo for napoli",
-        ]
-
-    def test_the_charms_removal_leaves_nothing(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World, tmp_path: Path
-    ):
-        out = again(ctx, state())
-        _ = ctx.run(ctx.on.remove(), out)
-        assert world.calls[-1] == "remove own account"
-        assert not list((tmp_path / "var/lib/kubefed-member").iterdir())
-
-    def test_removal_goes_on_without_the_cluster(
-        self, ctx: testing.Context[KubefedMemberCharm], world: World
-    ):
-        world.fail = "no answer in time"
-        _ = ctx.run(ctx.on.remove(), state(kube_control()))
-
-
 class TestStatus:
     @pytest.mark.parametrize(
         ("config", "text"),
@@ -373,7 +192,7 @@ class TestStatus:
         self, ctx: testing.Context[KubefedMemberCharm], world: World
     ):
         out = again(ctx, state(secrets=set[testing.Secret]()))
-        assert out.unit_status == ops.WaitingStatus("kube-control has not given access yet")
+        assert out.unit_status == ops.BlockedStatus(CA_UNKNOWN)
         assert world.calls == []
 
     def test_ready(self, ctx: testing.Context[KubefedMemberCharm], world: World):
@@ -459,7 +278,8 @@ class TestShowRights:
 
 
 def test_another_ca_of_the_endpoint(ctx: testing.Context[KubefedMemberCharm], world: World):
-    out = again(ctx, state(config={"ca-certificate": CERTIFICATES[1]}))
+    config = {"ca-certificate": CERTIFICATES[1], "api-endpoint": "https://api.example:6443"}
+    out = again(ctx, state(config=config))
     assert published(out).ca_certificate == CERTIFICATES[1]
     assert world.minted == 1
     assert ClusterAddress("https://x", CA) != ClusterAddress("https://x", CERTIFICATES[1])

@@ -6,8 +6,8 @@ from typing import Any
 import kubefed_member
 import pytest
 from federation_interfaces import FederatedKind
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
-    Access,
     Account,
     Cluster,
     ClusterAddress,
@@ -17,7 +17,9 @@ from federation_interfaces.cluster import (
 from federation_interfaces.testing import CA
 from kubefed import membership
 from kubefed.errors import Unreachable
+from kubefed.membership.member import policy_name, role_name
 from kubefed_member import Federation, MemberError, Records, Store
+from member_settings import federation_objects, federation_role
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ACCESS = Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin-token")
@@ -41,6 +43,13 @@ class FakeCluster:
 
     def ensure_account(self, account: Account) -> None:
         self._do(f"ensure {account.name} {account.role}")
+
+    def hang(self, owner: str, paths: list[str]) -> None:
+        self._do(f"hang {len(paths)} on {owner.rpartition('/')[2]}")
+
+    def end(self, cluster_role: str) -> bool:
+        self._do(f"end {cluster_role}")
+        return True
 
     def remove_rights(self, account: Account) -> None:
         self._do(f"remove rights {account.role}")
@@ -124,11 +133,13 @@ class TestPreparing:
         assert kubefed_member.prepare(ACCESS, "palermo", FEDERATION) == "palermo-catania"
         assert (asked["cluster"], asked["host_cluster"]) == ("palermo", "catania")
         assert len(asked["kinds"]) == 10
-        assert cluster.did == ["ensure kubefed-member kubefed-member-catania"]
+        assert cluster.did == [
+            "hang 4 on kubefed-controller-manager:palermo-catania",
+            "ensure kubefed-member kubefed-member-catania",
+        ]
 
-    def test_the_own_account_mints_and_does_nothing_else(self):
+    def test_the_own_account_mints_and_ends_what_was_made(self):
         account = kubefed_member.own_account(FEDERATION, "palermo-catania")
-        assert account.cluster_rules == ()
         assert [rule.as_object() for rule in account.rules] == [
             {
                 "apiGroups": [""],
@@ -138,6 +149,33 @@ class TestPreparing:
             }
         ]
         assert account.rules_namespace == "fed"
+        assert [rule.as_object() for rule in account.cluster_rules] == [
+            {
+                "apiGroups": [""],
+                "resources": ["namespaces"],
+                "verbs": ["delete"],
+                "resourceNames": ["fed"],
+            }
+        ]
+        assert account.ends == (
+            "kubefed-controller-manager:palermo-catania",
+            "kubefed-member-catania",
+        )
+        kept = kubefed_member.own_account(FEDERATION, "palermo-catania", keep_namespace=True)
+        assert kept.cluster_rules == ()
+
+    def test_what_goes_with_the_federations_role(self):
+        """The names are kubefed.membership's."""
+        role = role_name("palermo-catania")
+        policy = policy_name("palermo-catania")
+        rbac = "/apis/rbac.authorization.k8s.io/v1"
+        assert federation_role("palermo-catania") == f"{rbac}/clusterroles/{role}"
+        assert federation_objects("palermo-catania", "fed") == [
+            f"{rbac}/clusterrolebindings/{role}",
+            "/api/v1/namespaces/fed/serviceaccounts/palermo-catania",
+            f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{policy}",
+            f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{policy}",
+        ]
 
     def test_failures(self, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster):
         def prepare_member(_: object, **given: Any) -> str:
@@ -231,6 +269,17 @@ class TestLeaving:
         cluster.fail = True
         with pytest.raises(MemberError, match="forbidden"):
             self.leave(monkeypatch, [], keep=True)
+
+    def test_its_own_account_ends_itself_last(self, cluster: FakeCluster):
+        federation = FEDERATION.model_copy(update={"service_account": "palermo-catania"})
+        kubefed_member.end(as_cluster(cluster), federation, keep_namespace=False)
+        assert cluster.did == [
+            "end kubefed-controller-manager:palermo-catania",
+            "delete /api/v1/namespaces/fed",
+            "end kubefed-member-catania",
+        ]
+        kubefed_member.end(as_cluster(cluster), federation, keep_namespace=True)
+        assert len(cluster.did) == 5
 
     def test_workloads(self, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster):
         def delete(_: object, kinds: list[FederatedKind]) -> int:

@@ -8,11 +8,12 @@ that: importing the Kubernetes client would cost each hook most of a second.
 import base64
 import http.client
 import json
+import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 CONNECT_TIMEOUT_S = 2.0
@@ -20,6 +21,14 @@ READ_TIMEOUT_S = 5.0
 MANAGER = "federation-charms"
 CHARMS_NAMESPACE = "federation-charms"
 """Where the charms' own accounts live, apart from the federation's, which comes and goes."""
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+CLUSTER_ROLES = f"{_RBAC}/clusterroles"
+
+
+for _name in ("kubernetes", "urllib3", "httpx", "httpcore"):
+    # A charm hands each line of its log to Juju, whatever its level: these tell every request,
+    # some with the answer and so with tokens.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class ClusterError(Exception):
@@ -89,6 +98,8 @@ class Account:
         rules_namespace: that namespace; empty: the account's own.
         role: name of the roles; empty: the account's. An account that serves several
             federations has a role for each.
+        ends: ClusterRoles that the account may delete. What hangs on one goes with it, so the
+            account can take itself away when nobody else has access any more.
     """
 
     name: str
@@ -97,62 +108,7 @@ class Account:
     rules: tuple[Rule, ...] = ()
     rules_namespace: str = ""
     role: str = ""
-
-
-class KubeControl(Protocol):
-    """What is needed of ops.interface_kube_control's requirer."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the control plane has published its data."""
-        ...
-
-    def get_auth_credentials(self, user: str) -> Mapping[str, str] | None:
-        """Return the tokens that were made for `user`."""
-        ...
-
-    def get_api_endpoints(self) -> list[str]:
-        """Return the addresses of the API."""
-        ...
-
-    def get_ca_certificate(self) -> bytes | None:
-        """Return the CA's certificate, if the control plane gives it."""
-        ...
-
-
-@dataclass(frozen=True)
-class Access:
-    """The region's cluster and the admin's token, which is kept in memory only."""
-
-    address: ClusterAddress
-    admin_token: str = field(repr=False)
-
-    def admin(self) -> "Cluster":
-        """Return the API as the admin sees it: to make, mend and remove accounts."""
-        return Cluster(self.address, self.admin_token)
-
-
-def read_access(kube_control: KubeControl, user: str, ca_certificate: str = "") -> Access | None:
-    """Read access to the cluster from the kube-control relation.
-
-    Args:
-        kube_control: the requirer's side of the relation.
-        user: whom the token was asked for.
-        ca_certificate: used where the control plane gives none.
-
-    Returns:
-        None while the control plane has not published all of it.
-    """
-    if not kube_control.is_ready:
-        return None
-    credentials = kube_control.get_auth_credentials(user) or {}
-    given = kube_control.get_ca_certificate()
-    authority = given.decode() if given else ca_certificate
-    servers = kube_control.get_api_endpoints()
-    token = credentials.get("client_token")
-    if not servers or not token or not authority:
-        return None
-    return Access(ClusterAddress(servers[0].rstrip("/"), authority), token)
+    ends: tuple[str, ...] = ()
 
 
 class Cluster:
@@ -168,6 +124,13 @@ class Cluster:
         self.address = address
         self._token = token
         self._connect = connect or _connect
+        self._connection: http.client.HTTPSConnection | None = None
+
+    def close(self) -> None:
+        """Let the connection go; the next request makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def request(
         self,
@@ -182,24 +145,27 @@ class Cluster:
             ClusterUnreachableError: no connection, no answer in time, or a wrong certificate.
             ClusterRefusedError: the answer is an error.
         """
-        parts = urlsplit(self.address.server)
-        host = parts.hostname or ""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+        text = None if body is None else json.dumps(body)
         try:
-            context = ssl.create_default_context(cadata=self.address.ca_certificate)
-            connection = self._connect(host, parts.port or 443, context)
-            try:
-                connection.connect()
-                connection.sock.settimeout(READ_TIMEOUT_S)
-                headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
-                text = None if body is None else json.dumps(body)
-                connection.request(method, parts.path + path, text, headers)
-                response = connection.getresponse()
-                data = response.read()
-            finally:
-                connection.close()
+            connection = self._open()
+            connection.request(method, urlsplit(self.address.server).path + path, text, headers)
+            response = connection.getresponse()
+            data = response.read()
         except (OSError, http.client.HTTPException) as error:
+            self.close()
             raise ClusterUnreachableError(f"{self.address.server}: {_reason(error)}") from error
         return self._answer(response.status, data)
+
+    def _open(self) -> http.client.HTTPSConnection:
+        """Return the connection: one serves all requests, since each handshake costs a hook."""
+        if self._connection is None:
+            parts = urlsplit(self.address.server)
+            context = ssl.create_default_context(cadata=self.address.ca_certificate)
+            self._connection = self._connect(parts.hostname or "", parts.port or 443, context)
+            self._connection.connect()
+            self._connection.sock.settimeout(READ_TIMEOUT_S)
+        return self._connection
 
     def _answer(self, status: int, data: bytes) -> dict[str, Any]:
         try:
@@ -211,9 +177,9 @@ class Cluster:
         message = str(answer.get("message") or "no reason given")
         raise ClusterRefusedError(f"{self.address.server}: {message} ({status})", status)
 
-    def apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, path: str, body: Mapping[str, Any], manager: str = MANAGER) -> dict[str, Any]:
         """Create the object or bring it to this shape (server-side apply)."""
-        query = urlencode({"fieldManager": MANAGER, "force": "true"})
+        query = urlencode({"fieldManager": manager, "force": "true"})
         return self.request("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
 
     def delete(self, path: str) -> bool:
@@ -231,19 +197,44 @@ class Cluster:
         return str(self.request("GET", "/version").get("gitVersion", ""))
 
     def ensure_account(self, account: Account) -> None:
-        """Make the account with its rights, or correct them."""
+        """Make the account with its rights, or correct them; all of it hangs on its ClusterRole.
+
+        An account with several roles hangs on each, so it goes with the last.
+        """
+        manager = f"{MANAGER}.{account.role or account.name}"  # keeps an owner for each role
+        owners: list[dict[str, str]] = []
         for path, body in account_objects(account):
-            _ = self.apply(path, body)
+            if body["kind"] == "Namespace":
+                _ = self.apply(path, body)
+                continue
+            owned = body | {"metadata": body["metadata"] | {"ownerReferences": owners}}
+            made = self.apply(path, owned if owners else body, manager)
+            if body["kind"] == "ClusterRole":
+                owners = [_reference(made)]
+
+    def hang(self, owner: str, paths: Iterable[str]) -> None:
+        """Let objects go when their owner goes; each is given by its path."""
+        references = [_reference(self.request("GET", owner))]
+        body = {"metadata": {"ownerReferences": references}}
+        for path in paths:
+            _ = self.request("PATCH", path, body, "application/merge-patch+json")
 
     def remove_rights(self, account: Account) -> None:
         """Delete the account's roles; the account and the namespace stay."""
-        for path, _ in reversed(account_objects(account)[2:]):
-            _ = self.delete(path)
+        for path, body in reversed(account_objects(account)):
+            if body["kind"] not in ("Namespace", "ServiceAccount"):
+                _ = self.delete(path)
 
     def remove_account(self, account: Account) -> None:
         """Delete the account with its rights, never the namespace."""
         self.remove_rights(account)
-        _ = self.delete(account_objects(account)[1][0])
+        for path, body in account_objects(account):
+            if body["kind"] == "ServiceAccount":
+                _ = self.delete(path)
+
+    def end(self, cluster_role: str) -> bool:
+        """Delete a ClusterRole, and by that all that hangs on it; False if it was not there."""
+        return self.delete(f"{CLUSTER_ROLES}/{cluster_role}")
 
     def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
         """Mint a token that is bound to the ServiceAccount and ends by itself."""
@@ -266,22 +257,28 @@ class Cluster:
 
 
 def account_objects(account: Account) -> list[tuple[str, dict[str, Any]]]:
-    """Return path and body of each object that makes up an account, the namespace first."""
+    """Return path and body of each object of an account: the namespace, the owner of the rest."""
     place = account.rules_namespace or account.namespace
-    namespaced = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place}"
-    wide = "/apis/rbac.authorization.k8s.io/v1"
+    namespaced = f"{_RBAC}/namespaces/{place}"
+    cluster_rules = account.cluster_rules
+    if account.ends:
+        group = ("rbac.authorization.k8s.io",)
+        cluster_rules += (Rule(group, ("clusterroles",), ("delete",), account.ends),)
+    home = f"/api/v1/namespaces/{account.namespace}"
     objects: list[tuple[str, dict[str, Any]]] = [
         (
-            f"/api/v1/namespaces/{account.namespace}",
+            home,
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": account.namespace}},
         ),
+    ]
+    if cluster_rules:
+        objects += _role(_RBAC, account, "Cluster", cluster_rules)
+    objects.append(
         (
-            f"/api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}",
+            f"{home}/serviceaccounts/{account.name}",
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account.name}},
         ),
-    ]
-    if account.cluster_rules:
-        objects += _role(wide, account, "Cluster", account.cluster_rules)
+    )
     if account.rules:
         objects += _role(namespaced, account, "", account.rules)
     return objects
@@ -318,6 +315,18 @@ def _role(
     return [(f"{base}/{low}roles/{name}", role), (f"{base}/{low}rolebindings/{name}", binding)]
 
 
+def _reference(owner: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"],
+        }
+    except KeyError as error:
+        raise ClusterUnreachableError(f"the cluster's answer has no {error}") from error
+
+
 def kubeconfig(address: ClusterAddress, token: str, *, name: str, namespace: str = "") -> str:
     """Return a kubeconfig (JSON, which is YAML) with one context called `name`."""
     authority = base64.b64encode(address.ca_certificate.encode()).decode()
@@ -336,6 +345,15 @@ def kubeconfig(address: ClusterAddress, token: str, *, name: str, namespace: str
         "current-context": name,
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def kubeconfig_cluster(text: str, token: str = "") -> Cluster:
+    """Return the cluster of a kubeconfig that `kubeconfig` wrote, by its token or another."""
+    found = json.loads(text)
+    cluster = found["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    own = str(found["users"][0]["user"]["token"])
+    return Cluster(ClusterAddress(cluster["server"], authority), token or own)
 
 
 def api_client(address: ClusterAddress, token: str) -> Any:

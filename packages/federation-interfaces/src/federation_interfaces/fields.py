@@ -57,6 +57,11 @@ def check_certificates(value: str) -> str:
     return text + "\n"
 
 
+def check_configured_certificates(value: str) -> str:
+    """Accept PEM certificates, or nothing where an option is left empty."""
+    return check_certificates(value) if value.strip() else ""
+
+
 def check_certificate(value: str) -> str:
     """Accept exactly one PEM certificate."""
     if value.count(_PEM_BEGIN) != 1:
@@ -126,6 +131,7 @@ def check_token_lifetime(value: timedelta) -> timedelta:
 Region = Annotated[str, AfterValidator(check_region)]
 HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
 Certificates = Annotated[str, AfterValidator(check_certificates)]
+ConfiguredCertificates = Annotated[str, AfterValidator(check_configured_certificates)]
 Certificate = Annotated[str, AfterValidator(check_certificate)]
 HttpsOrigin = Annotated[str, AfterValidator(check_origin)]
 SecretId = Annotated[str, AfterValidator(check_secret_id)]

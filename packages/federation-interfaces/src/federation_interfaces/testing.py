@@ -73,3 +73,10 @@ def kube_control_unit_data(
     if ca_secret_id:
         data["ca-certificate-secret-id"] = ca_secret_id
     return data
+
+
+CA_UNKNOWN = (
+    "the cluster's CA is not known: integrate certificates with easyrsa:client, "
+    "or set ca-certificate"
+)
+"""What each charm's status says where nobody gives the CA."""

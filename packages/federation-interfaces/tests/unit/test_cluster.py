@@ -1,3 +1,4 @@
+import dataclasses
 import http.client
 import json
 import ssl
@@ -6,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 from federation_interfaces.cluster import (
-    Access,
     Account,
     Cluster,
     ClusterAddress,
@@ -17,7 +17,7 @@ from federation_interfaces.cluster import (
     account_objects,
     api_client,
     kubeconfig,
-    read_access,
+    kubeconfig_cluster,
 )
 from federation_interfaces.kubefed_member import FederatedKind
 from federation_interfaces.testing import CA
@@ -55,6 +55,7 @@ class Server:
         self.answers = answers
         self.asked: list[tuple[str, str, Any]] = []
         self.headers: dict[str, str] = {}
+        self.connects = 0
         self.sock = FakeSocket()
         self.response = FakeResponse(500, b"")
 
@@ -67,6 +68,7 @@ class Server:
         return cast("http.client.HTTPSConnection", self)
 
     def connect(self) -> None:
+        self.connects += 1
         if isinstance(self.answers, Exception):
             raise self.answers
 
@@ -76,9 +78,12 @@ class Server:
     def request(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> None:
         self.headers = headers
         self.asked.append((method, path, json.loads(body) if body else None))
-        assert not isinstance(self.answers, Exception)
+        if isinstance(self.answers, Exception):
+            raise self.answers
         plain = path.removeprefix("/base").partition("?")[0]
-        status, answer = self.answers.get((method, plain), (200, {}))
+        made = {**(json.loads(body) if body else {}), "kind": "Made", "apiVersion": "v1"}
+        made["metadata"] = {"name": plain.rpartition("/")[2], "uid": "id-1"}
+        status, answer = self.answers.get((method, plain), (200, made))
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.response = FakeResponse(status, data)
 
@@ -91,6 +96,18 @@ def cluster(server: Server) -> Cluster:
 
 
 class TestRequests:
+    def test_one_connection_serves_all_and_a_broken_one_is_left(self):
+        server = Server({})
+        one = cluster(server)
+        _ = one.version(), one.version()
+        assert server.connects == 1
+        server.answers = ConnectionResetError("reset")
+        with pytest.raises(ClusterUnreachableError):
+            _ = one.version()
+        server.answers = {}
+        _ = one.version()
+        assert server.connects == 2
+
     def test_the_token_goes_into_the_header_only(self):
         server = Server({("GET", "/version"): (200, {"gitVersion": "v1.35.4"})})
         assert cluster(server).version() == "v1.35.4"
@@ -131,9 +148,9 @@ class TestAccounts:
         base = "/apis/rbac.authorization.k8s.io/v1"
         assert [path.removeprefix("/base").partition("?")[0] for _, path, _ in server.asked] == [
             "/api/v1/namespaces/federation-charms",
-            "/api/v1/namespaces/federation-charms/serviceaccounts/agent",
             f"{base}/clusterroles/agent-role",
             f"{base}/clusterrolebindings/agent-role",
+            "/api/v1/namespaces/federation-charms/serviceaccounts/agent",
             f"{base}/namespaces/shop/roles/agent-role",
             f"{base}/namespaces/shop/rolebindings/agent-role",
         ]
@@ -150,8 +167,47 @@ class TestAccounts:
             {"kind": "ServiceAccount", "name": "agent", "namespace": "federation-charms"}
         ]
 
+    def test_all_of_it_hangs_on_its_cluster_role(self):
+        server = Server({})
+        cluster(server).ensure_account(ACCOUNT)
+        owner = {"apiVersion": "v1", "kind": "Made", "name": "agent-role", "uid": "id-1"}
+        owners = [body["metadata"].get("ownerReferences") for _, _, body in server.asked]
+        assert owners == [None, None, *[[owner]] * 4]
+        managers = {path.partition("fieldManager=")[2] for _, path, _ in server.asked[1:]}
+        assert managers == {"federation-charms.agent-role&force=true"}
+
+    def test_it_may_end_itself(self):
+        server = Server({})
+        may = dataclasses.replace(ACCOUNT, ends=("agent-role",))
+        cluster(server).ensure_account(may)
+        assert server.asked[1][2]["rules"][-1] == {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterroles"],
+            "verbs": ["delete"],
+            "resourceNames": ["agent-role"],
+        }
+        assert cluster(server).end("agent-role")
+        assert server.asked[-1][:2] == (
+            "DELETE",
+            "/base/apis/rbac.authorization.k8s.io/v1/clusterroles/agent-role",
+        )
+
+    def test_objects_that_others_made_are_hung_on_an_owner(self):
+        server = Server({})
+        cluster(server).hang("/owner", ["/one", "/two"])
+        assert [(method, path) for method, path, _ in server.asked] == [
+            ("GET", "/base/owner"),
+            ("PATCH", "/base/one"),
+            ("PATCH", "/base/two"),
+        ]
+        assert server.headers["Content-Type"] == "application/merge-patch+json"
+        with pytest.raises(ClusterUnreachableError, match="no 'metadata'"):
+            cluster(Server({("GET", "/owner"): (200, {"apiVersion": "v1", "kind": "X"})})).hang(
+                "/owner", []
+            )
+
     def test_an_account_is_removed_but_not_its_namespace(self):
-        gone = {("DELETE", account_objects(ACCOUNT)[2][0]): (404, {"message": "gone"})}
+        gone = {("DELETE", account_objects(ACCOUNT)[1][0]): (404, {"message": "gone"})}
         server = Server(gone)
         cluster(server).remove_account(ACCOUNT)
         assert [method for method, _, _ in server.asked] == ["DELETE"] * 5
@@ -179,43 +235,6 @@ class TestAccounts:
             _ = cluster(Server({("POST", path): (201, answer)})).mint("a", "n", timedelta(hours=1))
 
 
-class Control:
-    """What kube-control's library gives."""
-
-    def __init__(self, **changed: Any) -> None:
-        self.is_ready = bool(changed.get("ready", True))
-        self.token: str | None = changed.get("token", "admin")
-        self.servers: list[str] = changed.get("servers", ["https://10.0.0.1:6443/"])
-        self.authority: bytes | None = changed.get("authority", CA.encode())
-
-    def get_auth_credentials(self, user: str) -> dict[str, str] | None:
-        assert user == "me/0"
-        return None if self.token is None else {"client_token": self.token}
-
-    def get_api_endpoints(self) -> list[str]:
-        return self.servers
-
-    def get_ca_certificate(self) -> bytes | None:
-        return self.authority
-
-
-class TestAccess:
-    def test_all_of_it(self):
-        found = read_access(Control(), "me/0")
-        assert found == Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin")
-        assert "admin" not in repr(found)
-
-    def test_a_configured_ca_where_none_is_given(self):
-        assert read_access(Control(authority=None), "me/0") is None
-        found = read_access(Control(authority=None), "me/0", "configured")
-        assert found is not None
-        assert found.address.ca_certificate == "configured"
-
-    @pytest.mark.parametrize("missing", [{"ready": False}, {"token": None}, {"servers": []}])
-    def test_what_is_missing_is_waited_for(self, missing: dict[str, Any]):
-        assert read_access(Control(**missing), "me/0") is None
-
-
 def test_kubeconfig():
     found = json.loads(kubeconfig(ADDRESS, "word", name="catania", namespace="shop"))
     assert found["current-context"] == "catania"
@@ -225,6 +244,9 @@ def test_kubeconfig():
         "namespace": "shop",
     }
     assert found["users"][0]["user"] == {"token": "word"}
+    text = json.dumps(found)
+    assert kubeconfig_cluster(text).address == ADDRESS
+    assert kubeconfig_cluster(text, "other").address == ADDRESS
 
 
 def test_the_kubernetes_client_is_bounded_and_tries_once():
