@@ -7,6 +7,7 @@ Charmed Kubernetes tells no CA by kube-control; its charms learn it from easyrsa
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from federation_interfaces.cluster import Cluster, ClusterAddress
@@ -57,6 +58,10 @@ class Access:
 
     def admin(self) -> Cluster:
         """Return the API as the admin sees it: to make, mend and remove accounts."""
+        return self._admin
+
+    @cached_property
+    def _admin(self) -> Cluster:
         return Cluster(self.address, self.admin_token)
 
 

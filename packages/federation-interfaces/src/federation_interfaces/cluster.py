@@ -126,6 +126,9 @@ class Cluster:
         self._connect = connect or _connect
         self._connection: http.client.HTTPSConnection | None = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let the connection go; the next request makes another."""
         if self._connection is not None:
