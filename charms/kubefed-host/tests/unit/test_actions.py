@@ -151,9 +151,9 @@ class TestGetKubeconfig:
     @pytest.mark.parametrize(
         ("server", "lifetime", "reason"),
         [
-            ("http://x", "2h", "must be an https"),
-            ("", "2", "must be a number"),
-            ("", "1m", "at least 10m"),
+            ("http://x", "2h", "server: must be an https"),
+            ("", "2", "lifetime: must be a number"),
+            ("", "1m", "lifetime: .*at least 10m"),
         ],
     )
     def test_what_is_refused(

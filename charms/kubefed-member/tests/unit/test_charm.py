@@ -122,6 +122,19 @@ class TestRenewal:
             "catania: the API does not answer; token ends in 1 h 30 min"
         )
 
+    def test_after_a_failure_the_account_is_made_again(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        """Somebody may have deleted it, and only making it again mends that."""
+        out = again(ctx, state())
+        world.now = NOW + timedelta(hours=12)
+        world.fail = 'serviceaccounts "palermo-catania" not found (404)'
+        out = again(ctx, out)
+        world.fail = ""
+        out = again(ctx, out)
+        assert world.calls == ["prepare palermo for catania"] * 2
+        assert isinstance(out.unit_status, ops.ActiveStatus)
+
     def test_the_remaining_life_is_shown_when_short(
         self, ctx: testing.Context[KubefedMemberCharm], world: World
     ):
@@ -230,6 +243,8 @@ class TestRotateToken:
             "expires-at": (NOW + timedelta(hours=24)).isoformat(),
         }
         assert "token-2" not in json.dumps(ctx.action_results)
+        # An account that somebody deleted is made again.
+        assert world.calls == ["prepare palermo for catania"] * 2
 
     @pytest.mark.parametrize(
         ("changed", "reason"),
