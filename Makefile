@@ -24,7 +24,7 @@ lint:         ## ruff, codespell, import contracts, bundles
 types:        ## basedpyright, strict
 unit:         ## unit and charm tests
 functional:   ## tests with real API servers, BIND and the lab
-integration:  ## jubilant tests: against the lab, or JUJU_CONTROLLER=... against a controller
+integration:  ## jubilant tests: against the lab, or FEDERATION_JUJU=juju against a controller
 charms:       ## pack the charms with charmcraft
 tools:        ## build Kubernetes, etcd and kwok into the cache
 
