@@ -29,7 +29,8 @@ drills = typer.Typer(help="Rehearse a failure and print what happened when.", no
 app.add_typer(drills, name="drill")
 
 WATCH_SECONDS = 2.0
-SAYING = Console(stderr=True, highlight=False)
+PIPE_COLUMNS = 160
+SAYING = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Format(StrEnum):
@@ -52,7 +53,7 @@ def show_overview(
     if output is Format.JSON:
         typer.echo(json.dumps(take(federation), indent=1))
         return
-    console = Console()
+    console = wide_console()
     if not watch:
         console.print(overview.render(take(federation)))
         return
@@ -118,7 +119,7 @@ def region_loss(
     if output is Format.JSON:
         typer.echo(json.dumps(result, indent=1))
     else:
-        Console().print(timeline_table(result))
+        wide_console().print(timeline_table(result))
     if not result["ok"]:
         raise typer.Exit(1)
 
@@ -162,6 +163,11 @@ def take(federation: access.Federation) -> dict[str, Any]:
     present = set(calls.models())
     juju = calls.statuses([name for name in names if name in present])
     return asyncio.run(overview.gather(federation, regions.Regions().alive(names), juju))
+
+
+def wide_console() -> Console:
+    """Give a console whose tables aren't cut when nobody watches (a pipe, a log)."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_COLUMNS)
 
 
 def _seconds(value: float | None) -> str:

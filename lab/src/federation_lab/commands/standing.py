@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-ACTIVE_SECONDS = 150.0
-ANSWER_SECONDS = 90.0
+ACTIVE_SECONDS = 420.0
+ANSWER_SECONDS = 120.0
 PERIOD = 0.5
-SAYING = Console(stderr=True, highlight=False)
+SAYING = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Steps:
@@ -79,10 +79,10 @@ def down() -> None:
 def tour() -> None:
     """Do the main job: federation, application, one region lost and still answering."""
     federation = bring_up(topology.DEFAULT_REGIONS, example=True)
-    Console().print(overview.render(look.take(federation)))
+    look.wide_console().print(overview.render(look.take(federation)))
     lost = federation.regions[-1].name
     result = look.run_region_loss(lost)
-    Console().print(look.timeline_table(result))
+    look.wide_console().print(look.timeline_table(result))
     typer.echo(NEXT.format(zone=federation.zone, nameserver=federation.host.nameserver))
     if not result["ok"]:
         raise LabError(f"after the loss of {lost} the federation is not as it was; see above")
@@ -184,14 +184,14 @@ def wait_active(names: tuple[str, ...], steps: Steps) -> None:
     Raises:
         LabError: not within `ACTIVE_SECONDS`; the text names the units and what they say.
     """
-    said: list[str] = []
+    said = 0
 
     def active() -> list[str]:
         nonlocal said
         left = topology.waiting(calls.statuses(names))
-        if left != said:
-            steps.detail(f"{len(left)} units to go" + (f": {left[0]}" if left else ""))
-            said = left
+        if len(left) != said:
+            steps.detail(f"{len(left)} units to go" + (f"; {left[0]}" if left else ""))
+            said = len(left)
         return left
 
     wait(active, ACTIVE_SECONDS)
