@@ -70,14 +70,14 @@ def install(
     _create_once(host, NAMESPACE, _namespace(namespace))
     if namespaced:
         # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
-        host.apply(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
+        _ = host.put(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
     if dry_run and host.get(NAMESPACE, namespace) is None:
         return  # nothing more can be checked in a namespace that isn't there
-    host.apply(SERVICE_ACCOUNT, _account(namespace))
+    _ = host.put(SERVICE_ACCOUNT, _account(namespace))
     for kind, manifest in rbac.controller_objects(namespace, namespaced=namespaced):
-        host.apply(kind, manifest)
+        _ = host.put(kind, manifest)
     for manifest in rbac.aggregate_roles():
-        host.apply(CLUSTER_ROLE, manifest)
+        _ = host.put(CLUSTER_ROLE, manifest)
     if config:
         return
     for target in STANDARD_KINDS:
@@ -142,7 +142,7 @@ def apply_crds(host: Resources, manifests: Iterable[Manifest]) -> None:
     """
     names: list[str] = []
     for manifest in manifests:
-        host.apply(CRD, manifest)
+        _ = host.put(CRD, manifest)
         names.append(manifest["metadata"]["name"])
     if host.dry_run:
         return
@@ -191,7 +191,8 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 def _create_once(host: Resources, kind: TargetKind, manifest: Manifest) -> None:
     metadata = manifest["metadata"]
     if host.get(kind, metadata["name"], metadata.get("namespace")) is None:
-        host.create(kind, manifest)
+        # Applied, not posted: API servers let a POST of a kind younger than 2 s sleep for 2 s.
+        _ = host.put(kind, manifest)
 
 
 def _drop_type_config(host: Resources, manifest: Manifest) -> None:
