@@ -182,7 +182,9 @@ def test_orphaning_deletion(kubefed: Command) -> None:
     name = ("FederatedConfigMap", "web", "-n", "store")
     assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
     kubefed("orphaning-deletion", "enable", *name)
-    assert kubefed("orphaning-deletion", "status", "cm", "web", "-n", "store").stdout == "Enabled\n"
+    assert (
+        kubefed("orphaning-deletion", "status", "cm", "web", "-n", "store").stdout == "Enabled\n"
+    )
     kubefed("orphaning-deletion", "disable", *name)
     assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
 
