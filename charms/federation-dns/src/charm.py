@@ -44,6 +44,7 @@ class FederationDnsCharm(ops.CharmBase):
         self.problem = ""
         self._access: Access | None = None
         self._reconciled = False
+        self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
@@ -256,34 +257,32 @@ class FederationDnsCharm(ops.CharmBase):
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._statuses is None:
+            self._statuses = self._look()  # once for the unit and the application
+        for status in self._statuses:
+            event.add_status(status)
+
+    def _look(self) -> list[ops.StatusBase]:
         if self.stands_by():
-            event.add_status(ops.WaitingStatus(STANDBY))
-            return
+            return [ops.WaitingStatus(STANDBY)]
         try:
             settings = self.settings()
             place = self.place(settings)
         except ValueError as error:
-            event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
-            return
+            return [ops.BlockedStatus(f"config: {error_text(error)}")]
         if not self.model.relations[KUBE_CONTROL]:
-            event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
-            return
+            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
         try:
             _ = self.access(settings)
         except AccessMissingError as error:
             status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            event.add_status(status(str(error)))
-            return
+            return [status(str(error))]
         if place is None:
-            event.add_status(ops.WaitingStatus("Juju gives no address yet"))
-            return
-        if self.problem:
-            event.add_status(ops.WaitingStatus(self.problem))
+            return [ops.WaitingStatus("Juju gives no address yet")]
+        found: list[ops.StatusBase] = [ops.WaitingStatus(self.problem)] if self.problem else []
         if not self.machine.certificate():
-            event.add_status(ops.WaitingStatus("the agent is not set up yet"))
-            return
-        for status in self._serving(settings, place):
-            event.add_status(status)
+            return [*found, ops.WaitingStatus("the agent is not set up yet")]
+        return [*found, *self._serving(settings, place)]
 
     def _serving(self, settings: Settings, place: Place) -> list[ops.StatusBase]:
         silent = self.machine.running_not()

@@ -34,6 +34,7 @@ class KubefedHostCharm(ops.CharmBase):
         self.problem = ""
         self._access: Access | None = None
         self._reconciled = False
+        self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
@@ -163,31 +164,32 @@ class KubefedHostCharm(ops.CharmBase):
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._statuses is None:
+            self._statuses = self._look()  # once for the unit and the application
+        for status in self._statuses:
+            event.add_status(status)
+
+    def _look(self) -> list[ops.StatusBase]:
         try:
             settings = self.settings()
             _ = self.host_cluster(settings)
         except ValueError as error:
-            event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
-            return
+            return [ops.BlockedStatus(f"config: {error_text(error)}")]
         if not self.model.relations[KUBE_CONTROL]:
-            event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
-            return
+            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
         try:
             _ = self.access(settings)
         except AccessMissingError as error:
             status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            event.add_status(status(str(error)))
-            return
+            return [status(str(error))]
+        found: list[ops.StatusBase] = []
         if self.problem:
-            event.add_status(ops.WaitingStatus(f"the federation's API: {self.problem}"))
+            found.append(ops.WaitingStatus(f"the federation's API: {self.problem}"))
         if self.register.shared().installed is None:
-            event.add_status(ops.WaitingStatus("the federation's API is not installed yet"))
-            return
+            return [*found, ops.WaitingStatus("the federation's API is not installed yet")]
         if not self.host.running():
-            event.add_status(ops.WaitingStatus("the controller is not running"))
-            return
-        for status in self.register.statuses():
-            event.add_status(status)
+            return [*found, ops.WaitingStatus("the controller is not running")]
+        return [*found, *self.register.statuses()]
 
 
 if __name__ == "__main__":

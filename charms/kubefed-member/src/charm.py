@@ -6,14 +6,14 @@ from datetime import datetime
 
 import kubefed_member
 import ops
-from federation_interfaces import TOKEN_KEY, DatabagError, HostAppData, MemberAppData
+from federation_interfaces import DatabagError, HostAppData, MemberAppData
 from federation_interfaces.access import Access, AccessMissingError, read_access
-from federation_interfaces.cluster import ClusterError
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
 from kubefed_member import MemberError, Records
 from member_actions import MemberActions
 from member_settings import Federation, Settings
+from member_tokens import TokenSecrets
 from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,11 @@ class KubefedMemberCharm(ops.CharmBase):
         # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
         self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
         self.store = kubefed_member.Store()
+        self.tokens = TokenSecrets(self, self.store)
         self.actions = MemberActions(self)
         self._access: Access | None = None
         self._reconciled = False
+        self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         for event in (
@@ -152,7 +154,7 @@ class KubefedMemberCharm(ops.CharmBase):
         records: Records,
     ) -> None:
         """Take away what was made for a federation; what fails is kept for the next try."""
-        self._drop_secret(number)
+        self.tokens.drop(number)
         federation = records.federations.pop(number)
         shared = federation.host_cluster == region or any(
             other.namespace == federation.namespace for other in records.federations.values()
@@ -198,22 +200,17 @@ class KubefedMemberCharm(ops.CharmBase):
                 if renew:
                     federation.digest = ""  # the operator's mend also where the account is gone
                 self._prepare(access, region, federation)
-                secret = self._secret(relation, access, settings, records, renew=renew)
-                content = secret.peek_content()
-                identity = secret.unique_identifier
-                data = data.model_copy(
-                    update={
-                        "kubernetes_version": content["kubernetes-version"],
-                        "token_secret_id": f"secret://{self.model.uuid}/{identity}",
-                        "token_expires_at": datetime.fromisoformat(content["expires-at"]),
-                    },
-                )
+                update = self.tokens.published(relation)
+                if renew or not self.tokens.hold(federation, update):
+                    update = self.tokens.give(relation, access, settings, records, renew=renew)
+                data = data.model_copy(update=update)
                 federation.error = ""
             except MemberError as error:
                 logger.warning("serving %s: %s", federation.host_cluster, error)
                 federation.error = str(error)
                 federation.digest = ""  # whatever is missing in the cluster is made again
-                data = self._with_token_of(relation, data)
+                # What was published of the token still works though a renewal failed.
+                data = data.model_copy(update=self.tokens.published(relation))
         _ = data.dump(relation.data[self.app])
 
     @staticmethod
@@ -237,78 +234,11 @@ class KubefedMemberCharm(ops.CharmBase):
             scope=settings.scope,
         )
 
-    def _with_token_of(self, relation: ops.Relation, data: MemberAppData) -> MemberAppData:
-        """Keep what was published of the token: it still works though a renewal failed."""
-        published = MemberAppData.load(relation.data[self.app])
-        kept = published.model_dump(
-            include={"kubernetes_version", "token_secret_id", "token_expires_at"},
-        )
-        return data.model_copy(update=kept)
-
     def _prepare(self, access: Access, region: str, federation: Federation) -> None:
         digest = kubefed_member.digest(access, region, federation)
         if federation.digest != digest:
             federation.service_account = kubefed_member.prepare(access, region, federation)
             federation.digest = digest
-
-    def _secret(
-        self,
-        relation: ops.Relation,
-        access: Access,
-        settings: Settings,
-        records: Records,
-        *,
-        renew: bool,
-    ) -> ops.Secret:
-        """Return the relation's secret with a token that has more than half of its life."""
-        moment = kubefed_member.now()
-        secret = self.find_secret(relation.id)
-        if secret is not None and not renew:
-            content = secret.peek_content()
-            issued = datetime.fromisoformat(content["issued-at"])
-            ends = datetime.fromisoformat(content["expires-at"])
-            if not kubefed_member.due(issued, ends, moment):
-                secret.grant(relation)
-                return secret
-        cluster = kubefed_member.own_cluster(access, self.store, records, moment)
-        federation = records.federations[relation.id]
-        minted = kubefed_member.mint(cluster, federation, settings.token_lifetime)
-        try:
-            version = cluster.version()
-        except ClusterError as error:
-            raise MemberError(str(error)) from error
-        content = {
-            TOKEN_KEY: minted.token,
-            "issued-at": moment.isoformat(),
-            "expires-at": minted.expires_at.isoformat(),
-            "kubernetes-version": version,
-        }
-        if secret is None:
-            # Rotation is asked hourly: the charm looks, and mints when half of the life is gone.
-            label = self._label(relation.id)
-            rotate = ops.SecretRotate.HOURLY
-            secret = self.app.add_secret(content, label=label, rotate=rotate)
-        else:
-            secret.set_content(content)
-        # To the application, never a unit: Juju grants nothing else across models.
-        secret.grant(relation)
-        return secret
-
-    @staticmethod
-    def _label(number: int) -> str:
-        return f"federation-token-{number}"
-
-    def find_secret(self, number: int) -> ops.Secret | None:
-        """Return the secret of a relation, None while there is none."""
-        try:
-            return self.model.get_secret(label=self._label(number))
-        except ops.SecretNotFoundError:
-            return None
-
-    def _drop_secret(self, number: int) -> None:
-        secret = self.find_secret(number)
-        if secret is not None:
-            secret.remove_all_revisions()
 
     # Events of their own
 
@@ -335,42 +265,43 @@ class KubefedMemberCharm(ops.CharmBase):
         if left:
             raise MemberError("; ".join(left))
 
-    def token_end(self, number: int) -> datetime | None:
+    def token_end(self, relation: ops.Relation) -> datetime | None:
         """Return when the token of a relation ends, None while there is none."""
-        secret = self.find_secret(number)
-        return datetime.fromisoformat(secret.peek_content()["expires-at"]) if secret else None
+        return MemberAppData.load(relation.data[self.app]).token_expires_at
 
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        if self._statuses is None:
+            self._statuses = self._look()  # once for the unit and the application
+        for status in self._statuses:
+            event.add_status(status)
+
+    def _look(self) -> list[ops.StatusBase]:
         try:
             settings = self.settings()
             _ = self.region(settings)
         except ValueError as error:
-            event.add_status(ops.BlockedStatus(f"config: {error_text(error)}"))
-            return
+            return [ops.BlockedStatus(f"config: {error_text(error)}")]
         if not self.model.relations[KUBE_CONTROL]:
-            event.add_status(ops.BlockedStatus("integrate with kubernetes-control-plane"))
-            return
+            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
         try:
             _ = self.access(settings)
         except AccessMissingError as error:
             status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            event.add_status(status(str(error)))
-            return
+            return [status(str(error))]
         if not self.unit.is_leader():
-            event.add_status(ops.ActiveStatus("standing by for the leader"))
-            return
+            return [ops.ActiveStatus("standing by for the leader")]
         records = self.store.load()
-        for relation in self.federations():
-            event.add_status(self._status_of(relation, records, settings))
+        found = [self._status_of(each, records, settings) for each in self.federations()]
         standing = {relation.id for relation in self.federations()}
         for number, federation in records.federations.items():
             if number not in standing:
                 text = f"leaving {federation.host_cluster}: {federation.error}"
-                event.add_status(ops.WaitingStatus(text))
+                found.append(ops.WaitingStatus(text))
         if not standing:
-            event.add_status(ops.ActiveStatus("ready to join a federation"))
+            found.append(ops.ActiveStatus("ready to join a federation"))
+        return found
 
     def _status_of(
         self,
@@ -385,7 +316,7 @@ class KubefedMemberCharm(ops.CharmBase):
         federation = records.federations.get(relation.id)
         if host.host_cluster is None or federation is None:
             return ops.WaitingStatus("the federation's host has not named itself yet")
-        end = self.token_end(relation.id)
+        end = self.token_end(relation)
         moment = kubefed_member.now()
         warn = end is not None and end - moment < settings.token_warning
         left = f"; token ends in {kubefed_member.remaining(end, moment)}" if end and warn else ""

@@ -50,7 +50,7 @@ class MemberActions(ops.Object):
         elif not records.federations:
             event.fail("no federation is related, so there is no token to rotate")
         else:
-            ends = [charm.token_end(each) for each in records.federations]
+            ends = [charm.token_end(each) for each in charm.federations()]
             hosts = [each.host_cluster for each in records.federations.values()]
             event.set_results(
                 {
@@ -61,7 +61,7 @@ class MemberActions(ops.Object):
 
     def _on_show_rights(self, event: ops.ActionEvent) -> None:
         charm = self._charm
-        secrets = {each: charm.find_secret(each.id) for each in charm.federations()}
+        secrets = {each: charm.tokens.find(each.id) for each in charm.federations()}
         found = {relation: secret for relation, secret in secrets.items() if secret is not None}
         if not charm.unit.is_leader() or not found:
             event.fail("there is no federation's account yet, or this unit is not the leader")

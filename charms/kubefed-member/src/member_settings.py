@@ -1,7 +1,7 @@
 """What the charm is told (configuration, federations) and which rights it makes. Pure."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from federation_interfaces.cluster import CHARMS_NAMESPACE, CLUSTER_ROLES, Account, Rule
@@ -64,6 +64,7 @@ class Federation(BaseModel):
         kinds: what the host asks for; None: the standard ten.
         scope: what the operator allows of them; empty: all.
         digest: of what was prepared in the cluster; another one is wanted, it is done again.
+        issued_at: when its token was minted.
         error: why the last try failed; empty: it did not.
     """
 
@@ -73,6 +74,7 @@ class Federation(BaseModel):
     scope: tuple[str, ...] = ()
     service_account: str = ""
     digest: str = ""
+    issued_at: datetime | None = None
     error: str = ""
 
     def same_host(self, other: "Federation") -> bool:

@@ -25,7 +25,7 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CLUSTER_ROLES = f"{_RBAC}/clusterroles"
 
 
-for _name in ("kubernetes", "urllib3", "httpx", "httpcore"):
+for _name in ("kubernetes", "urllib3", "httpx", "httpcore", "asyncio", "charmlibs", "ops.charm"):
     # A charm hands each line of its log to Juju, whatever its level: these tell every request,
     # some with the answer and so with tokens.
     logging.getLogger(_name).setLevel(logging.WARNING)

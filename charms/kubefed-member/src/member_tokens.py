@@ -1,0 +1,111 @@
+"""The secrets by which hosts get their tokens, one a relation."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import kubefed_member
+import ops
+from federation_interfaces import TOKEN_KEY, MemberAppData
+from federation_interfaces.access import Access
+from federation_interfaces.cluster import ClusterError
+from kubefed_member import MemberError, Records, Store
+from member_settings import Federation, Settings
+
+_OF_TOKEN = {"kubernetes_version", "token_secret_id", "token_expires_at"}
+
+
+class TokenSecrets:
+    """Juju secrets of this application, each granted to one host's application."""
+
+    def __init__(self, charm: ops.CharmBase, store: Store):
+        self._charm = charm
+        self._store = store
+
+    def give(
+        self,
+        relation: ops.Relation,
+        access: Access,
+        settings: Settings,
+        records: Records,
+        *,
+        renew: bool,
+    ) -> dict[str, Any]:
+        """Bring the relation's secret to a token with more than half of its life.
+
+        Returns:
+            What the databag says of it.
+
+        Raises:
+            MemberError: no token could be minted.
+        """
+        moment = kubefed_member.now()
+        federation = records.federations[relation.id]
+        secret = self.find(relation.id)
+        if secret is not None and not renew:
+            content = secret.peek_content()
+            issued = datetime.fromisoformat(content["issued-at"])
+            ends = datetime.fromisoformat(content["expires-at"])
+            if not kubefed_member.due(issued, ends, moment):
+                federation.issued_at = issued
+                secret.grant(relation)
+                return self._said(secret, content)
+        cluster = kubefed_member.own_cluster(access, self._store, records, moment)
+        minted = kubefed_member.mint(cluster, federation, settings.token_lifetime)
+        try:
+            version = cluster.version()
+        except ClusterError as error:
+            raise MemberError(str(error)) from error
+        content = {
+            TOKEN_KEY: minted.token,
+            "issued-at": moment.isoformat(),
+            "expires-at": minted.expires_at.isoformat(),
+            "kubernetes-version": version,
+        }
+        if secret is None:
+            # Rotation is asked hourly: the charm looks, and mints when half of the life is gone.
+            label = self._label(relation.id)
+            rotate = ops.SecretRotate.HOURLY
+            secret = self._charm.app.add_secret(content, label=label, rotate=rotate)
+        else:
+            secret.set_content(content)
+        # To the application, never a unit: Juju grants nothing else across models.
+        secret.grant(relation)
+        federation.issued_at = moment
+        return self._said(secret, content)
+
+    def _said(self, secret: ops.Secret, content: Mapping[str, str]) -> dict[str, Any]:
+        identity = secret.unique_identifier
+        return {
+            "kubernetes_version": content["kubernetes-version"],
+            "token_secret_id": f"secret://{self._charm.model.uuid}/{identity}",
+            "token_expires_at": datetime.fromisoformat(content["expires-at"]),
+        }
+
+    def published(self, relation: ops.Relation) -> dict[str, Any]:
+        """Return what the databag says of the token now."""
+        data = MemberAppData.load(relation.data[self._charm.app])
+        return data.model_dump(include=_OF_TOKEN)
+
+    @staticmethod
+    def hold(federation: Federation, published: Mapping[str, Any]) -> bool:
+        """Say whether the published token has more than half of its life; asks nobody."""
+        ends = published["token_expires_at"] if published["token_secret_id"] else None
+        return not kubefed_member.due(federation.issued_at, ends, kubefed_member.now())
+
+    @staticmethod
+    def _label(number: int) -> str:
+        return f"federation-token-{number}"
+
+    def find(self, number: int) -> ops.Secret | None:
+        """Return the secret of a relation, None while there is none."""
+        try:
+            return self._charm.model.get_secret(label=self._label(number))
+        except ops.SecretNotFoundError:
+            return None
+
+    def drop(self, number: int) -> None:
+        """Remove the secret of a relation that has ended."""
+        secret = self.find(number)
+        if secret is not None:
+            secret.remove_all_revisions()
