@@ -25,7 +25,7 @@ NAMESPACE = "kube-federation-system"
 CLUSTERS = f"/apis/core.kubefed.io/v1beta1/namespaces/{NAMESPACE}/kubefedclusters"
 SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 CHARMS = ("kubefed-host", "kubefed-member", "federation-dns")
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 180.0
 PERIOD = 0.3
 
 
