@@ -21,7 +21,7 @@ class Databag(BaseModel):
     ignored for the same reason.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     @classmethod
     def load(cls, databag: Mapping[str, str]) -> Self:
