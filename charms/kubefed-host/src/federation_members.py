@@ -196,6 +196,42 @@ def list_clusters(address: ClusterAddress, own_token: str, namespace: str) -> li
     ]
 
 
+def cluster_states(
+    address: ClusterAddress, own_token: str, namespace: str
+) -> list[dict[str, Any]]:
+    """Return name, readiness and its reason of each cluster; all that a hook needs.
+
+    By plain HTTPS, since importing the Kubernetes client takes longer than the rest of a hook.
+
+    Raises:
+        MemberError: the host cluster refused or did not answer.
+    """
+    path = f"/apis/core.kubefed.io/v1beta1/namespaces/{namespace}/kubefedclusters"
+    try:
+        answer = Cluster(address, own_token).request("GET", path)
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+    return [_state(each) for each in answer.get("items") or []]
+
+
+def _state(cluster: dict[str, Any]) -> dict[str, Any]:
+    """Read a KubeFedCluster's conditions, as kubefed.membership does for the action."""
+    state: dict[str, Any] = {"name": cluster["metadata"]["name"], "ready": None}
+    state["message"] = "not probed yet"
+    for condition in (cluster.get("status") or {}).get("conditions") or []:
+        true = condition["status"] == "True"
+        if condition["status"] == "Unknown":
+            state["ready"] = None
+        elif condition["type"] == "Ready":
+            state["ready"] = true
+        elif true:
+            state["ready"] = False  # Offline, ConfigMalformed
+        else:
+            continue
+        state["message"] = condition.get("message") or ""
+    return state
+
+
 def refreshed(
     records: Iterable[MemberRecord],
     clusters: Iterable[dict[str, Any]],

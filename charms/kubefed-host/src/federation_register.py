@@ -86,7 +86,9 @@ class Register:
         joined = [record for record in records.values() if record.state == "joined"]
         if joined and (asked or not all(record.ready for record in joined)):
             try:
-                found = self.clusters(access, settings)
+                found = federation_members.cluster_states(
+                    access.address, self._host.charm_token(), settings.namespace
+                )
                 fresh = federation_members.refreshed(records.values(), found)
                 records = {record.region: record for record in fresh}
             except MemberError as error:

@@ -36,6 +36,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
     monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
     for name in ("join", "leave", "list_clusters", "delete_workloads"):
         monkeypatch.setattr(federation_members, name, getattr(found, name))
+    monkeypatch.setattr(federation_members, "cluster_states", found.list_clusters)
     host = host_world.FakeHost(found)
 
     def same_host(_: Path) -> host_world.FakeHost:

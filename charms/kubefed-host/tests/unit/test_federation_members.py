@@ -5,7 +5,7 @@ from typing import Any
 import federation_members
 import pytest
 from federation_interfaces import MemberAppData
-from federation_interfaces.cluster import ClusterAddress, ClusterError
+from federation_interfaces.cluster import Cluster, ClusterAddress, ClusterError
 from federation_interfaces.testing import CA
 from federation_members import MemberError, MemberRecord, ReplicasAppData
 from kubefed import membership
@@ -152,3 +152,48 @@ class TestRecords:
         bag: dict[str, str] = {}
         _ = ReplicasAppData(installed="x", members=[record]).dump(bag)
         assert ReplicasAppData.load(bag).members == [record]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready", "message"),
+    [
+        ([], None, "not probed yet"),
+        ([("Ready", "True", "answers")], True, "answers"),
+        ([("Ready", "False", "")], False, ""),
+        ([("Ready", "Unknown", "no majority")], None, "no majority"),
+        ([("Offline", "True", "no answer for 20 s")], False, "no answer for 20 s"),
+        ([("Offline", "False", "x"), ("Ready", "True", "answers")], True, "answers"),
+    ],
+)
+def test_a_hook_reads_the_states_as_the_action_does(
+    monkeypatch: pytest.MonkeyPatch,
+    conditions: list[tuple[str, str, str]],
+    ready: bool | None,
+    message: str,
+):
+    written = [{"type": t, "status": s, "message": m} for t, s, m in conditions]
+    item: dict[str, Any] = {
+        "metadata": {"name": "palermo", "creationTimestamp": "2026-11-01T12:00:00Z"},
+        "spec": {"apiEndpoint": "https://x"},
+        "status": {"conditions": written},
+    }
+
+    def request(_: Cluster, method: str, path: str) -> dict[str, Any]:
+        assert method == "GET"
+        assert path == "/apis/core.kubefed.io/v1beta1/namespaces/fed/kubefedclusters"
+        return {"items": [item]}
+
+    monkeypatch.setattr(Cluster, "request", request)
+    found = federation_members.cluster_states(ADDRESS, "own", "fed")
+    assert found == [{"name": "palermo", "ready": ready, "message": message}]
+    same = membership.Cluster.from_object(item)
+    assert (same.ready, same.message) == (ready, message)
+
+
+def test_states_that_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch):
+    def request(*_: object) -> dict[str, Any]:
+        raise ClusterError("no answer in time")
+
+    monkeypatch.setattr(Cluster, "request", request)
+    with pytest.raises(MemberError, match="no answer"):
+        _ = federation_members.cluster_states(ADDRESS, "own", "fed")
