@@ -67,7 +67,7 @@ class Models:
         for offer in list(model.offers):
             offers.remove_offer(controller.state, model, offer, force=True)
         for saas in list(model.saas):
-            offers.remove_saas(controller.state, model, saas, force=True)
+            offers.remove_saas(controller.state, model, saas, force=force)
         model.life = "dying"
         for app in list(model.applications):
             deployment.remove_application(controller.state, model, app, force=force)

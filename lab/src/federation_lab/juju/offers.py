@@ -134,8 +134,10 @@ def remove_saas(state: State, model: Model, name: str, *, force: bool) -> None:
         if relation.saas == name and any(e.model == model.uuid for e in relation.ends[1:]):
             relations.end_relation(relation)
             if force:
+                # Its own end only: the offering side's units still have to be told.
                 for end in relation.ends:
-                    end.scope.clear()
+                    if end.model == model.uuid:
+                        end.scope.clear()
     drop_saas(state, model)
 
 
