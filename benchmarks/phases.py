@@ -2,8 +2,8 @@
 
     .venv/bin/lab up && .venv/bin/python benchmarks/phases.py
 
-Reads what the standing lab wrote while it was made. The baseline, measured in the same run, is a bare
-control plane (etcd and API server) started on loopback until it is ready.
+Reads what the standing lab wrote while it was made. The baseline, measured in the same run, is a
+bare control plane (etcd and API server) started on loopback until it is ready.
 """
 
 from __future__ import annotations
