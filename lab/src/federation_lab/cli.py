@@ -23,6 +23,7 @@ def main() -> None:
     argv = sys.argv[1:]
     # Imported here: a Juju verb must not pay for the rest, and the other way round.
     from federation_lab.juju import cli as juju_cli
+    from federation_lab.juju.errors import JujuError
 
     if argv[:1] == ["help-juju"]:
         raise SystemExit(juju_cli.main(["help"]))
@@ -30,7 +31,7 @@ def main() -> None:
         raise SystemExit(juju_cli.main(argv))
     try:
         _application()()
-    except LabError as error:
+    except (LabError, JujuError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
 

@@ -387,5 +387,17 @@ def _programs() -> str:
 
 
 def _remove(directory: Path) -> None:
-    if directory.exists():
+    """Remove a directory.
+
+    Raises:
+        LabError: something is put into it at the same time, such as by a `lab up` that goes on.
+    """
+    if not directory.exists():
+        return
+    try:
         shutil.rmtree(directory)
+    except OSError as error:
+        raise LabError(
+            f"{directory} can't be removed ({error.strerror}); end the other command of this lab "
+            "that is still running, then try again"
+        ) from error
