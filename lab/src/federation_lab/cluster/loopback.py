@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import ssl
 import subprocess
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS = 60.0
+PORTS = (16_000, 30_000)
 
 
 class StartError(Exception):
@@ -48,13 +50,14 @@ def running(
     Raises:
         StartError: the API server wasn't ready within `START_SECONDS`.
     """
+    first = _free_ports(3)  # etcd takes two
     plane = ControlPlane(
         name=name,
         address=address,
         directory=directory,
         binaries=binaries,
-        api_port=_free_port(),
-        etcd_port=_free_pair(),
+        api_port=first + 2,
+        etcd_port=first,
         fsync=False,
     )
     plane.prepare()
@@ -93,19 +96,17 @@ def _wait_ready(plane: ControlPlane, api_server: subprocess.Popen[bytes]) -> Non
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def _free_ports(count: int) -> int:
+    """The first of `count` free ports in a row.
 
-
-def _free_pair() -> int:
+    They lie below the range from which the kernel takes ports for outgoing connections: one of
+    those could otherwise hold a port before its program does.
+    """
+    choice = random.SystemRandom()
     for _ in range(100):
-        port = _free_port()
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise StartError("no two free ports beside each other on loopback")
+        first = choice.randrange(*PORTS, count)
+        with contextlib.ExitStack() as tried, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                tried.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    raise StartError(f"no {count} free ports in a row on loopback")

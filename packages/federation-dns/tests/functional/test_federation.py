@@ -110,7 +110,9 @@ def test_what_others_hold_is_left_alone(federation: Federation) -> None:
     others = federation.others("catania")
     eventually(lambda: all(len(r.ask(taken)) == 3 for r in others), 25, "the others publish it")
     assert region.ask(taken) == ["203.0.113.7"]
-    assert any("held by others" in note for note in region.verdict()["notes"])
+    eventually(
+        lambda: any("held by others" in note for note in region.verdict()["notes"]), 10, "said"
+    )
 
 
 def test_endpoints_and_deletions_move_answers(federation: Federation) -> None:
