@@ -17,16 +17,14 @@ from federation_interfaces import (
     MeshMemberAppData,
     RegionHealthUnitData,
 )
-from federation_interfaces.access import Access, AccessMissingError, read_access
+from federation_interfaces.access import Access
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
+from federation_interfaces.region_cluster import RegionCluster
 from mesh_entries import Heard, Known
-from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
 
-KUBE_CONTROL = "kube-control"
-CERTIFICATES = "certificates"
 MESH = "mesh"
 MESH_HUB = "mesh-hub"
 REGION_HEALTH = "region-health"
@@ -38,20 +36,18 @@ class FederationDnsCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
-        self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
+        self.cluster = RegionCluster(self)
         self.machine = Machine(self.charm_dir)
         self.problem = ""
-        self._access: Access | None = None
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
-        for name in (KUBE_CONTROL, MESH, MESH_HUB, REGION_HEALTH):
+        for name in (MESH, MESH_HUB, REGION_HEALTH):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
-        observed += [self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken]
+        observed += self.cluster.events()
         observed += [self.on[MESH].relation_broken, self.on[MESH_HUB].relation_broken]
         for event in observed:
             framework.observe(event, self.reconcile)
@@ -79,29 +75,6 @@ class FederationDnsCharm(ops.CharmBase):
         subnets = [str(each.subnet) for each in network.interfaces if each.subnet]
         subnet = subnets[0] if subnets else listen
         return Place(region, listen, str(network.ingress_address or listen), subnet)
-
-    def access(self, settings: Settings) -> Access:
-        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
-        if self._access is None:
-            relation = self.model.get_relation(KUBE_CONTROL)
-            if relation is None or not relation.units:
-                raise AccessMissingError("kube-control has not given access yet")
-            try:
-                self._access = read_access(
-                    self.kube_control,
-                    self.unit.name,
-                    certificates=self._certificates(),
-                    ca_certificate=settings.ca_certificate,
-                )
-            except ops.ModelError as error:  # its secret is not granted yet
-                raise AccessMissingError("kube-control has not given access yet") from error
-        return self._access
-
-    def _certificates(self) -> list[ops.RelationDataContent] | None:
-        """Return what the units behind `certificates` say; None: there is no such relation."""
-        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
-        units = ((each, unit) for each in relations for unit in each.units)
-        return [each.data[unit] for each, unit in units] if relations else None
 
     def stands_by(self) -> bool:
         """Say whether another unit of this region serves."""
@@ -142,10 +115,8 @@ class FederationDnsCharm(ops.CharmBase):
             place = self.place(settings)
         except ValueError:
             return  # the status says it
-        try:
-            access = self.access(settings)
-        except AccessMissingError:
-            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        access = self.cluster.access_or_ask(settings)
+        if access is None:
             return
         if place is None:
             return
@@ -270,13 +241,9 @@ class FederationDnsCharm(ops.CharmBase):
             place = self.place(settings)
         except ValueError as error:
             return [ops.BlockedStatus(f"config: {error_text(error)}")]
-        if not self.model.relations[KUBE_CONTROL]:
-            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
-        try:
-            _ = self.access(settings)
-        except AccessMissingError as error:
-            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            return [status(str(error))]
+        trouble = self.cluster.trouble(settings)
+        if trouble is not None:
+            return [trouble]
         if place is None:
             return [ops.WaitingStatus("Juju gives no address yet")]
         found: list[ops.StatusBase] = [ops.WaitingStatus(self.problem)] if self.problem else []

@@ -6,18 +6,16 @@ import logging
 import kubefed_host
 import ops
 from federation_interfaces import DatabagError, RegionHealthUnitData
-from federation_interfaces.access import Access, AccessMissingError, read_access
+from federation_interfaces.access import Access
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
+from federation_interfaces.region_cluster import RegionCluster
 from federation_register import MEMBERS, REPLICAS, Register
 from host_actions import HostActions
 from kubefed_host import Host, HostError, Settings
-from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
 
-KUBE_CONTROL = "kube-control"
-CERTIFICATES = "certificates"
 REGION_HEALTH = "region-health"
 
 
@@ -26,22 +24,20 @@ class KubefedHostCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
-        self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
+        self.cluster = RegionCluster(self)
         self.host = Host(self.charm_dir)
         self.register = Register(self, self.host)
         self.actions = HostActions(self)
         self.problem = ""
-        self._access: Access | None = None
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
-        for name in (KUBE_CONTROL, MEMBERS, REGION_HEALTH, REPLICAS):
+        for name in (MEMBERS, REGION_HEALTH, REPLICAS):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
-        observed += [self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken]
+        observed += self.cluster.events()
         for name in (MEMBERS, REGION_HEALTH):
             observed += [self.on[name].relation_departed, self.on[name].relation_broken]
         for event in observed:
@@ -60,29 +56,6 @@ class KubefedHostCharm(ops.CharmBase):
         """Return the host cluster's name: configured, or the model's."""
         return settings.host_cluster or check_region(self.model.name)
 
-    def access(self, settings: Settings) -> Access:
-        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
-        if self._access is None:
-            relation = self.model.get_relation(KUBE_CONTROL)
-            if relation is None or not relation.units:
-                raise AccessMissingError("kube-control has not given access yet")
-            try:
-                self._access = read_access(
-                    self.kube_control,
-                    self.unit.name,
-                    certificates=self._certificates(),
-                    ca_certificate=settings.ca_certificate,
-                )
-            except ops.ModelError as error:  # its secret is not granted yet
-                raise AccessMissingError("kube-control has not given access yet") from error
-        return self._access
-
-    def _certificates(self) -> list[ops.RelationDataContent] | None:
-        """Return what the units behind `certificates` say; None: there is no such relation."""
-        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
-        units = ((each, unit) for each in relations for unit in each.units)
-        return [each.data[unit] for each, unit in units] if relations else None
-
     # Making it so
 
     def reconcile(self, event: ops.EventBase) -> None:
@@ -95,10 +68,8 @@ class KubefedHostCharm(ops.CharmBase):
             name = self.host_cluster(settings)
         except ValueError:
             return  # the status says it
-        try:
-            access = self.access(settings)
-        except AccessMissingError:
-            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        access = self.cluster.access_or_ask(settings)
+        if access is None:
             return
         if self.model.get_relation(REPLICAS) is None:
             return
@@ -175,13 +146,9 @@ class KubefedHostCharm(ops.CharmBase):
             _ = self.host_cluster(settings)
         except ValueError as error:
             return [ops.BlockedStatus(f"config: {error_text(error)}")]
-        if not self.model.relations[KUBE_CONTROL]:
-            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
-        try:
-            _ = self.access(settings)
-        except AccessMissingError as error:
-            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            return [status(str(error))]
+        trouble = self.cluster.trouble(settings)
+        if trouble is not None:
+            return [trouble]
         found: list[ops.StatusBase] = []
         if self.problem:
             found.append(ops.WaitingStatus(f"the federation's API: {self.problem}"))

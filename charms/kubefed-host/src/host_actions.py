@@ -43,7 +43,7 @@ class HostActions(ops.Object):
         except ValueError as error:
             raise NotReadyError(f"the configuration is refused: {error_text(error)}") from error
         try:
-            access = self._charm.access(settings)
+            access = self._charm.cluster.access(settings)
         except AccessMissingError as error:
             raise NotReadyError(str(error)) from error
         if self._register.shared().installed is None or not self._charm.host.charm_token():

@@ -7,20 +7,18 @@ from datetime import datetime
 import kubefed_member
 import ops
 from federation_interfaces import DatabagError, HostAppData, MemberAppData
-from federation_interfaces.access import Access, AccessMissingError, read_access
+from federation_interfaces.access import Access
 from federation_interfaces.databag import error_text
 from federation_interfaces.fields import check_region
+from federation_interfaces.region_cluster import RegionCluster
 from kubefed_member import MemberError, Records
 from member_actions import MemberActions
 from member_settings import Federation, Settings
 from member_tokens import TokenSecrets
-from ops.interface_kube_control import KubeControlRequirer
 
 logger = logging.getLogger(__name__)
 
 FEDERATION = "federation"
-KUBE_CONTROL = "kube-control"
-CERTIFICATES = "certificates"
 
 
 class KubefedMemberCharm(ops.CharmBase):
@@ -28,12 +26,10 @@ class KubefedMemberCharm(ops.CharmBase):
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
-        # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
-        self.kube_control = KubeControlRequirer(self, KUBE_CONTROL, schemas="0,1")
+        self.cluster = RegionCluster(self)
         self.store = kubefed_member.Store()
         self.tokens = TokenSecrets(self, self.store)
         self.actions = MemberActions(self)
-        self._access: Access | None = None
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
@@ -47,8 +43,7 @@ class KubefedMemberCharm(ops.CharmBase):
             self.on.secret_changed,
             self.on.secret_rotate,
             self.on.secret_expired,
-            *(self.on[KUBE_CONTROL].relation_created, self.on[KUBE_CONTROL].relation_changed),
-            *(self.on[CERTIFICATES].relation_changed, self.on[CERTIFICATES].relation_broken),
+            *self.cluster.events(),
             *(self.on[FEDERATION].relation_created, self.on[FEDERATION].relation_changed),
             self.on[FEDERATION].relation_broken,
         ):
@@ -66,36 +61,6 @@ class KubefedMemberCharm(ops.CharmBase):
         """Return this region's name: configured, or the model's."""
         return settings.region or check_region(self.model.name)
 
-    def access(self, settings: Settings) -> Access:
-        """Return the way into the cluster, read once a hook; raises AccessMissingError."""
-        if self._access is None:
-            relation = self.model.get_relation(KUBE_CONTROL)
-            if relation is None or not relation.units:
-                raise AccessMissingError("kube-control has not given access yet")
-            try:
-                self._access = read_access(
-                    self.kube_control,
-                    self.unit.name,
-                    certificates=self._certificates(),
-                    ca_certificate=settings.ca_certificate,
-                )
-            except ops.ModelError as error:  # its secret is not granted yet
-                raise AccessMissingError("kube-control has not given access yet") from error
-        return self._access
-
-    def _certificates(self) -> list[ops.RelationDataContent] | None:
-        """Return what the units behind `certificates` say; None: there is no such relation."""
-        relations = [each for each in self.model.relations[CERTIFICATES] if each.active]
-        units = ((each, unit) for each in relations for unit in each.units)
-        return [each.data[unit] for each, unit in units] if relations else None
-
-    def access_if_any(self, settings: Settings) -> Access | None:
-        """Return the way into the cluster, None while it is not given."""
-        try:
-            return self.access(settings)
-        except AccessMissingError:
-            return None
-
     def federations(self) -> list[ops.Relation]:
         """Return the relations to hosts that have not ended."""
         return [each for each in self.model.relations[FEDERATION] if each.active and each.app]
@@ -112,9 +77,7 @@ class KubefedMemberCharm(ops.CharmBase):
             region = self.region(settings)
         except ValueError:
             return  # the status says it
-        access = self.access_if_any(settings)
-        if access is None:
-            self.kube_control.set_auth_request(self.unit.name, "system:masters")
+        access = self.cluster.access_or_ask(settings)
         if not self.unit.is_leader():
             return
         records = self.store.load()
@@ -256,7 +219,7 @@ class KubefedMemberCharm(ops.CharmBase):
 
     def _leave_all(self, settings: Settings) -> None:
         records = self.store.load()
-        access = self.access_if_any(settings)
+        access = self.cluster.access_if_any(settings)
         for number in list(records.federations):
             self._leave(number, access, self.region(settings), settings, records)
         if access is not None:
@@ -283,13 +246,9 @@ class KubefedMemberCharm(ops.CharmBase):
             _ = self.region(settings)
         except ValueError as error:
             return [ops.BlockedStatus(f"config: {error_text(error)}")]
-        if not self.model.relations[KUBE_CONTROL]:
-            return [ops.BlockedStatus("integrate with kubernetes-control-plane")]
-        try:
-            _ = self.access(settings)
-        except AccessMissingError as error:
-            status = ops.BlockedStatus if error.mendable else ops.WaitingStatus
-            return [status(str(error))]
+        trouble = self.cluster.trouble(settings)
+        if trouble is not None:
+            return [trouble]
         if not self.unit.is_leader():
             return [ops.ActiveStatus("standing by for the leader")]
         records = self.store.load()

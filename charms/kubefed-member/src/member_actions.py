@@ -33,7 +33,7 @@ class MemberActions(ops.Object):
         try:
             settings = charm.settings()
             region = charm.region(settings)
-            access = charm.access(settings)
+            access = charm.cluster.access(settings)
         except ValueError as error:
             event.fail(f"the configuration is refused: {error_text(error)}")
             return

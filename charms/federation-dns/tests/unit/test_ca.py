@@ -1,4 +1,4 @@
-"""From where the cluster's CA comes, and what is said when nobody gives it."""
+"""What changes with the cluster's CA and what is said without; its sources: RegionCluster."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from ops import testing
 ADDRESS = ClusterAddress("https://10.0.0.1:6443", CA)
 
 
-def given(*, with_ca: bool = False, told: str | None = None, config: str = "") -> testing.State:
-    relations: list[testing.RelationBase] = [kube_control(with_ca=with_ca)]
+def given(*, told: str | None = None, config: str = "") -> testing.State:
+    relations: list[testing.RelationBase] = [kube_control(with_ca=False)]
     if told is not None:
         bag = {"ca": told} if told else {}
         relations.append(testing.Relation("certificates", id=9400, remote_units_data={0: bag}))
@@ -28,22 +28,6 @@ def given(*, with_ca: bool = False, told: str | None = None, config: str = "") -
 
 
 class TestSources:
-    @pytest.mark.parametrize(
-        ("state_in", "authority"),
-        [
-            (given(with_ca=True, told=CERTIFICATES[1], config=CERTIFICATES[2]), CA),
-            (given(told=CERTIFICATES[1], config=CERTIFICATES[2]), CERTIFICATES[1]),
-            (given(told="", config=CERTIFICATES[2]), CERTIFICATES[2]),
-            (given(config=CERTIFICATES[2]), CERTIFICATES[2]),
-        ],
-    )
-    def test_in_this_order(
-        self, ctx: Context, machine: FakeMachine, state_in: testing.State, authority: str
-    ):
-        out = again(ctx, state_in)
-        assert isinstance(out.unit_status, ops.ActiveStatus)
-        assert machine.ca == authority
-
     def test_a_change_is_followed(self, ctx: Context, machine: FakeMachine):
         _ = again(ctx, given(told=CERTIFICATES[1]))
         changed = given(told=CERTIFICATES[2])

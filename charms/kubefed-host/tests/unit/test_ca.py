@@ -1,4 +1,4 @@
-"""From where the cluster's CA comes, and what is said when nobody gives it."""
+"""What changes with the cluster's CA and what is said without; its sources: RegionCluster."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from ops import testing
 ADDRESS = ClusterAddress("https://10.0.0.1:6443", CA)
 
 
-def given(*, with_ca: bool = False, told: str | None = None, config: str = "") -> testing.State:
+def given(*, told: str | None = None, config: str = "") -> testing.State:
     relations: list[testing.RelationBase] = [
-        kube_control(with_ca=with_ca),
+        kube_control(with_ca=False),
         testing.PeerRelation("replicas", id=9002),
     ]
     if told is not None:
@@ -30,22 +30,6 @@ def given(*, with_ca: bool = False, told: str | None = None, config: str = "") -
 
 
 class TestSources:
-    @pytest.mark.parametrize(
-        ("state_in", "authority"),
-        [
-            (given(with_ca=True, told=CERTIFICATES[1], config=CERTIFICATES[2]), CA),
-            (given(told=CERTIFICATES[1], config=CERTIFICATES[2]), CERTIFICATES[1]),
-            (given(told="", config=CERTIFICATES[2]), CERTIFICATES[2]),
-            (given(config=CERTIFICATES[2]), CERTIFICATES[2]),
-        ],
-    )
-    def test_in_this_order(
-        self, ctx: Context, world: World, state_in: testing.State, authority: str
-    ):
-        out = again(ctx, state_in)
-        assert isinstance(out.unit_status, ops.ActiveStatus)
-        assert world.ca == authority
-
     def test_a_change_is_followed(self, ctx: Context, world: World):
         _ = again(ctx, given(told=CERTIFICATES[1]))
         changed = given(told=CERTIFICATES[2])
