@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from federation_interfaces.cluster import CHARMS_NAMESPACE, Account, Rule
 from federation_interfaces.federation_mesh import MeshEntry
-from federation_interfaces.fields import ConfiguredCertificates, check_network, check_region
+from federation_interfaces.fields import ConfiguredCertificates, ConfiguredRegion, check_network
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ACCOUNT = "federation-dns"
@@ -47,20 +47,8 @@ Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ExecStart={command}
 Restart=always
 RestartSec=1
-NoNewPrivileges=true
-CapabilityBoundingSet=
-ProtectSystem=strict
 ReadWritePaths={state}
-ProtectHome=true
-PrivateTmp=true
-PrivateDevices=true
-ProtectKernelTunables=true
-ProtectKernelModules=true
-ProtectControlGroups=true
-RestrictSUIDSGID=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=true
-UMask=0077
+{sandbox}
 
 [Install]
 WantedBy=multi-user.target
@@ -77,7 +65,7 @@ class Settings(BaseModel):
         max_length=180,
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
     )
-    region: str = ""
+    region: ConfiguredRegion = ""
     address_ranges: tuple[str, ...] = ()
     ca_certificate: ConfiguredCertificates = ""
     port: int = Field(default=8443, ge=1024, le=65535)
@@ -87,11 +75,6 @@ class Settings(BaseModel):
     withdraw_after: float = Field(default=5.0, ge=2.5, le=86400)
     evict_after: float = Field(default=20.0, ge=2.5, le=86400)
     return_after: float = Field(default=30.0, gt=0, le=86400)
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        return check_region(value) if value else value
 
     @field_validator("address_ranges", mode="before")
     @classmethod

@@ -33,6 +33,7 @@ from federation_interfaces.cluster import (
 )
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
+from federation_interfaces.services import SANDBOX
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
@@ -211,6 +212,7 @@ class Machine:
         unit = AGENT_UNIT.format(
             user=self.user,
             group=self.group,
+            sandbox=SANDBOX,
             state=self.data / "state",
             command=f"{self.python} -m federation_dns.cli agent --config "
             f"{self.settings / 'agent.yaml'}",

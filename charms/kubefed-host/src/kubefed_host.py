@@ -26,10 +26,11 @@ from federation_interfaces.cluster import (
     kubeconfig,
     kubeconfig_cluster,
 )
-from federation_interfaces.fields import ConfiguredCertificates, Region, check_region
+from federation_interfaces.fields import ConfiguredCertificates, ConfiguredRegion, Region
 from federation_interfaces.files import make_directory, write_file
 from federation_interfaces.region_health import RegionHealthUnitData
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from federation_interfaces.services import SANDBOX
+from pydantic import BaseModel, ConfigDict, Field
 
 USER = "kubefed"
 SERVICE = "kubefed-controller"
@@ -55,19 +56,7 @@ Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ExecStart={command}
 Restart=always
 RestartSec=2
-NoNewPrivileges=true
-CapabilityBoundingSet=
-ProtectSystem=strict
-ProtectHome=true
-PrivateTmp=true
-PrivateDevices=true
-ProtectKernelTunables=true
-ProtectKernelModules=true
-ProtectControlGroups=true
-RestrictSUIDSGID=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=true
-UMask=0077
+{sandbox}
 
 [Install]
 WantedBy=multi-user.target
@@ -84,15 +73,10 @@ class Settings(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     auto_join: bool = True
-    host_cluster: str = ""
+    host_cluster: ConfiguredRegion = ""
     namespace: Region = "kube-federation-system"
     ca_certificate: ConfiguredCertificates = ""
     metrics_port: int = Field(default=9091, ge=1024, le=65535)
-
-    @field_validator("host_cluster")
-    @classmethod
-    def _host_cluster(cls, value: str) -> str:
-        return check_region(value) if value else value
 
 
 class Renewal(BaseModel):
@@ -184,7 +168,8 @@ class Host:
         Raises:
             HostError: the service does not start.
         """
-        text = UNIT.format(user=self.user, command=shlex.join(self.command(settings, address)))
+        command = shlex.join(self.command(settings, address))
+        text = UNIT.format(user=self.user, command=command, sandbox=SANDBOX)
         text += f"# kubefed {version()}\n"  # another version is another unit, so it starts again
         changed = write_file(self.unit, text, mode=0o644)
         try:

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from federation_interfaces.cluster import CHARMS_NAMESPACE, CLUSTER_ROLES, Account, Rule
 from federation_interfaces.fields import (
     ConfiguredCertificates,
+    ConfiguredRegion,
+    ConfiguredUrl,
     Duration,
     TokenLifetime,
-    check_https_url,
     check_labels,
-    check_region,
 )
 from federation_interfaces.kubefed_member import FederatedKind
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -24,24 +24,14 @@ class Settings(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
-    region: str = ""
-    api_endpoint: str = ""
+    region: ConfiguredRegion = ""
+    api_endpoint: ConfiguredUrl = ""
     ca_certificate: ConfiguredCertificates = ""
     labels: dict[str, str] = {}
     scope: tuple[str, ...] = ()
     token_lifetime: TokenLifetime = timedelta(hours=24)
     token_warning: Duration = timedelta(hours=2)
     workloads_on_leave: Literal["keep", "delete"] = "keep"
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        return check_region(value) if value else value
-
-    @field_validator("api_endpoint")
-    @classmethod
-    def _endpoint(cls, value: str) -> str:
-        return check_https_url(value) if value else value
 
     @field_validator("labels", mode="before")
     @classmethod

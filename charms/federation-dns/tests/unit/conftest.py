@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from federation_interfaces.testing import own_module
 from ops import testing
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
@@ -13,17 +14,7 @@ import charm  # noqa: E402 - found by the lines above
 import dns_world  # noqa: E402
 import federation_dns_unit  # noqa: E402
 
-
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Before a test module of this charm is read: `charm` means this charm's."""
-    del module_path, parent
-    sys.modules["charm"] = charm
-
-
-@pytest.fixture(autouse=True)
-def this_charm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a test of this charm runs: ops.testing finds its charmcraft.yaml by `charm`."""
-    monkeypatch.setitem(sys.modules, "charm", charm)
+pytest_pycollect_makemodule, this_charm = own_module(charm)
 
 
 @pytest.fixture

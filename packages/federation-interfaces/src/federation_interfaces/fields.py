@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import ssl
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -55,11 +56,6 @@ def check_certificates(value: str) -> str:
     except (ssl.SSLError, ValueError) as error:
         raise ValueError("holds what is no certificate") from error
     return text + "\n"
-
-
-def check_configured_certificates(value: str) -> str:
-    """Accept PEM certificates, or nothing where an option is left empty."""
-    return check_certificates(value) if value.strip() else ""
 
 
 def check_certificate(value: str) -> str:
@@ -121,6 +117,15 @@ def parse_duration(value: str | timedelta) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def if_any(check: Callable[[str], str]) -> AfterValidator:
+    """Return the rule for an option of a charm that may be left empty."""
+
+    def checked(value: str) -> str:
+        return check(value) if value.strip() else ""
+
+    return AfterValidator(checked)
+
+
 def check_token_lifetime(value: timedelta) -> timedelta:
     """Accept what Kubernetes accepts as the life of a token."""
     if value < timedelta(minutes=10):
@@ -131,7 +136,6 @@ def check_token_lifetime(value: timedelta) -> timedelta:
 Region = Annotated[str, AfterValidator(check_region)]
 HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
 Certificates = Annotated[str, AfterValidator(check_certificates)]
-ConfiguredCertificates = Annotated[str, AfterValidator(check_configured_certificates)]
 Certificate = Annotated[str, AfterValidator(check_certificate)]
 HttpsOrigin = Annotated[str, AfterValidator(check_origin)]
 SecretId = Annotated[str, AfterValidator(check_secret_id)]
@@ -139,4 +143,7 @@ Network = Annotated[str, AfterValidator(check_network)]
 Address = Annotated[str, AfterValidator(check_address)]
 Labels = Annotated[dict[str, str], AfterValidator(check_labels)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+ConfiguredRegion = Annotated[str, if_any(check_region)]
+ConfiguredUrl = Annotated[str, if_any(check_https_url)]
+ConfiguredCertificates = Annotated[str, if_any(check_certificates)]
 TokenLifetime = Annotated[Duration, AfterValidator(check_token_lifetime)]

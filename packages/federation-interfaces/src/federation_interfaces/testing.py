@@ -1,6 +1,12 @@
-"""For tests of charms: what a control plane publishes, and certificates. Imports no ops."""
+"""For tests of charms: what a control plane publishes, certificates, and whose `charm` it is."""
 
 import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 CERTIFICATES = (
     """\
@@ -80,3 +86,24 @@ CA_UNKNOWN = (
     "or set ca-certificate"
 )
 """What each charm's status says where nobody gives the CA."""
+
+
+def own_module(
+    charm: ModuleType,
+) -> tuple[Callable[[Path, pytest.Collector], None], Callable[[pytest.MonkeyPatch], None]]:
+    """Keep charms apart whose tests run in one process: each calls its module `charm`.
+
+    Returns:
+        For a charm's conftest: `pytest_pycollect_makemodule`, before a test module is read, and a
+        fixture for while a test runs, since ops.testing finds charmcraft.yaml by `charm`.
+    """
+
+    def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+        del module_path, parent
+        sys.modules["charm"] = charm
+
+    @pytest.fixture(autouse=True)
+    def this_charm(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "charm", charm)
+
+    return pytest_pycollect_makemodule, this_charm

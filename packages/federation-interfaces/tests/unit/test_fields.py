@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from federation_interfaces import fields
+from pydantic import TypeAdapter
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,10 @@ def test_addresses_are_brought_to_one_form():
     assert fields.check_address("2001:DB8::1") == "2001:db8::1"
     assert fields.check_https_url("https://x:1/") == "https://x:1"
     assert fields.check_origin("https://x:1/") == "https://x:1"
+
+
+def test_an_option_that_may_be_left_empty():
+    settings = TypeAdapter(fields.ConfiguredRegion)
+    assert [settings.validate_python(text) for text in ("", " ", "palermo")] == ["", "", "palermo"]
+    with pytest.raises(ValueError, match="a region's name is"):
+        _ = settings.validate_python("Palermo")
