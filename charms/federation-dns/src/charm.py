@@ -5,6 +5,7 @@ import json
 import logging
 from typing import Any
 
+import agent_verdict
 import federation_dns_unit
 import mesh_entries
 import ops
@@ -39,6 +40,8 @@ class FederationDnsCharm(ops.CharmBase):
         self.cluster = RegionCluster(self)
         self.machine = Machine(self.charm_dir)
         self.problem = ""
+        self._began = agent_verdict.clock()
+        self._changed = False
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
@@ -132,16 +135,17 @@ class FederationDnsCharm(ops.CharmBase):
         machine.ensure_user()
         machine.ensure_keys(place)
         known = self._known(settings, place)
-        machine.ensure_peers(known.entries)
+        self._changed = machine.ensure_peers(known.entries)
         self._publish(settings, place, known)
         changed = machine.ensure_kubeconfig(access, place, moment)
         bind_changed = machine.ensure_bind(settings, place)
         agent_changed = machine.ensure_agent(settings, place) or changed
-        machine.ensure_running(
+        started = machine.ensure_running(
             bind_changed=bind_changed,
             agent_changed=agent_changed,
             moment=moment,
         )
+        self._changed = self._changed or started
         self.unit.set_workload_version(federation_dns_unit.version())
         self.unit.set_ports(
             ops.Port("tcp", settings.dns_port),
@@ -266,29 +270,23 @@ class FederationDnsCharm(ops.CharmBase):
         if len(known.entries) == 2:
             serving += "; none can be judged lost without a witness"
         try:
-            verdict = self.machine.verdict(settings, place)
+            verdict = self._verdict(settings, place, known)
         except UnitError as error:
             if self.machine.starting(federation_dns_unit.now()):
                 return [*found, ops.ActiveStatus(f"{serving}; the agent is starting")]
             return [*found, ops.WaitingStatus(str(error))]
-        trouble = trouble_in(verdict)
+        trouble = agent_verdict.trouble_in(verdict)
         if trouble:
             found.append(ops.WaitingStatus(f"{serving}: {trouble}"))
         return [*found, ops.ActiveStatus(serving)]
 
-
-def trouble_in(verdict: dict[str, Any]) -> str:
-    """Say what an operator should know of a verdict, if anything."""
-    said: list[str] = []
-    if verdict.get("panic") or not verdict.get("quorum", True):
-        said.append("no majority is reached, so the last answers stay")
-    regions: dict[str, dict[str, Any]] = verdict.get("regions", {})
-    for name, region in sorted(regions.items()):
-        if region.get("verdict") == "healthy" and not region.get("withdrawn"):
-            continue
-        state = "withdrawn" if region.get("withdrawn") else str(region.get("verdict"))
-        said.append(f"{name}: {state} ({region.get('explain') or 'no reason given'})")
-    return "; ".join(said)
+    def _verdict(self, settings: Settings, place: Place, known: Known) -> dict[str, Any]:
+        """Ask the agent, again for a moment where this hook gave it something to find out."""
+        return agent_verdict.settle(
+            lambda timeout: self.machine.verdict(settings, place, timeout),
+            {entry.region for entry in known.entries},
+            agent_verdict.time_is_up(self._began, changed=self._changed),
+        )
 
 
 def _heard(relation: ops.Relation) -> Heard:

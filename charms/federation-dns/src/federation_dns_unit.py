@@ -200,10 +200,10 @@ class Machine:
     def _bind_user(self) -> str:
         return BIND_GROUP if self.group == BIND_GROUP else self.user
 
-    def ensure_peers(self, entries: Sequence[MeshEntry]) -> None:
-        """Write peers.json; the agent reads it again when it changes."""
+    def ensure_peers(self, entries: Sequence[MeshEntry]) -> bool:
+        """Write peers.json, which the agent then reads again; True if it changed."""
         body = {"version": 1, "entries": [entry.model_dump(mode="json") for entry in entries]}
-        _ = write_file(self.data / "peers.json", json.dumps(body, indent=1), mode=0o644)
+        return write_file(self.data / "peers.json", json.dumps(body, indent=1), mode=0o644)
 
     def ensure_agent(self, settings: Settings, place: Place) -> bool:
         """Write the agent's configuration and unit; True if anything changed."""
@@ -245,12 +245,16 @@ class Machine:
             "return-after": settings.return_after,
         }
 
-    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> None:
+    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> bool:
         """Start what does not run, restart what changed.
+
+        Returns:
+            True if the agent was started.
 
         Raises:
             UnitError: a service does not start.
         """
+        started: set[str] = set()
         try:
             if bind_changed or agent_changed:
                 _ = systemd.daemon_reload()
@@ -260,8 +264,10 @@ class Machine:
                 if changed or not systemd.service_running(name):
                     _ = systemd.service_restart(name)
                     self.keep(started_at=moment)
+                    started.add(name)
         except systemd.SystemdError as error:
             raise UnitError(f"a service does not start: {error}") from error
+        return AGENT in started
 
     def running_not(self) -> list[str]:
         """Return the services that do not run."""
@@ -305,11 +311,13 @@ class Machine:
 
     # What the agent says
 
-    def verdict(self, settings: Settings, place: Place) -> dict[str, Any]:
+    def verdict(
+        self, settings: Settings, place: Place, timeout: float = VERDICT_TIMEOUT_S
+    ) -> dict[str, Any]:
         """Ask the local agent for its verdict.
 
         Raises:
-            UnitError: no answer within a second.
+            UnitError: no answer within so many seconds.
         """
         context = ssl.create_default_context(cadata=self.certificate())
         context.check_hostname = False  # the certificate itself is pinned
@@ -321,7 +329,7 @@ class Machine:
             urllib.request.HTTPSHandler(context=context),
         )
         try:
-            with opener.open(url, timeout=VERDICT_TIMEOUT_S) as response:
+            with opener.open(url, timeout=timeout) as response:
                 answer: dict[str, Any] = json.load(response)
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)

@@ -10,7 +10,8 @@ from ops import testing
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
 _ = sys.modules.pop("charm", None)  # another charm's
 
-import charm  # noqa: E402 - found by the lines above
+import agent_verdict  # noqa: E402 - found by the lines above
+import charm  # noqa: E402
 import dns_world  # noqa: E402
 import federation_dns_unit  # noqa: E402
 
@@ -28,6 +29,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dns_world.FakeMa
     monkeypatch.setattr(charm, "Machine", same)
     monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
     monkeypatch.setattr(federation_dns_unit, "now", lambda: dns_world.NOW)
+    monkeypatch.setattr(agent_verdict, "clock", lambda: found.clock)
+    monkeypatch.setattr(agent_verdict, "pause", found.pause)
     return found
 
 

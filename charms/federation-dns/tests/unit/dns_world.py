@@ -8,7 +8,7 @@ from typing import Any
 
 from charm import FederationDnsCharm
 from dns_settings import Place, Settings
-from federation_dns_unit import Machine, UnitError
+from federation_dns_unit import VERDICT_TIMEOUT_S, Machine, UnitError
 from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
 from federation_interfaces.access import Access
 from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
@@ -31,6 +31,12 @@ class FakeMachine(Machine):
         self.down: list[str] = []
         self.place: Place | None = None
         self.young = False
+        self.started = False
+        self.clock = 100.0
+        self.serving_takes = 0.0
+        self.answers_in = 0.02
+        self.asked: list[float] = []
+        self.later: list[tuple[float, dict[str, Any]]] = []
         self.ca = ""
         self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
 
@@ -65,11 +71,15 @@ class FakeMachine(Machine):
         self._do(f"agent {place.region}")
         return True
 
-    def ensure_peers(self, entries: Sequence[MeshEntry]) -> None:
+    def ensure_peers(self, entries: Sequence[MeshEntry]) -> bool:
+        changed = list(entries) != list(self.peers)
         self.peers = entries
+        return changed
 
-    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> None:
+    def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> bool:
         self._do(f"start {bind_changed} {agent_changed}")
+        self.clock += self.serving_takes
+        return self.started
 
     def running_not(self) -> list[str]:
         return self.down
@@ -86,10 +96,20 @@ class FakeMachine(Machine):
     def remove(self) -> None:
         self.calls.append("remove")
 
-    def verdict(self, settings: Settings, place: Place) -> dict[str, Any]:
+    def verdict(
+        self, settings: Settings, place: Place, timeout: float = VERDICT_TIMEOUT_S
+    ) -> dict[str, Any]:
+        assert 0 < timeout <= VERDICT_TIMEOUT_S
+        self.asked.append(self.clock)
+        self.clock += self.answers_in
+        if self.later and self.clock >= self.later[0][0]:
+            self.said = self.later.pop(0)[1]
         if "verdict" in self.fail:
             raise UnitError(self.fail["verdict"])
         return self.said
+
+    def pause(self, seconds: float) -> None:
+        self.clock += seconds
 
     def zone(self, settings: Settings) -> str:
         self._do("zone")

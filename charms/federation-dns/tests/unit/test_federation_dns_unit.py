@@ -239,7 +239,8 @@ class TestAgent:
         machine.ensure_keys(PLACE)
         assert machine.ensure_agent(SETTINGS, PLACE)
         assert not machine.ensure_agent(SETTINGS, PLACE)
-        machine.ensure_peers([own_entry(machine)])
+        assert machine.ensure_peers([own_entry(machine)])
+        assert not machine.ensure_peers([own_entry(machine)])
         config = read_config(machine.settings / "agent.yaml")
         assert (config.region, config.zone) == ("catania", "federation.example")
         assert config.withdraw_after == 5
@@ -273,13 +274,13 @@ class TestAgent:
 
 
 class TestRunning:
-    def ensure(self, machine: Machine, *, bind: bool, agent: bool) -> None:
-        machine.ensure_running(bind_changed=bind, agent_changed=agent, moment=NOW)
+    def ensure(self, machine: Machine, *, bind: bool, agent: bool) -> bool:
+        return machine.ensure_running(bind_changed=bind, agent_changed=agent, moment=NOW)
 
     def test_they_start_and_stay(self, machine: Machine, services: Services):
         assert machine.running_not() == ["named", "federation-dns"]
         assert not machine.starting(NOW)
-        self.ensure(machine, bind=True, agent=True)
+        assert self.ensure(machine, bind=True, agent=True)
         assert services.told == [
             "daemon_reload",
             "service_enable named",
@@ -288,23 +289,23 @@ class TestRunning:
             "restart federation-dns",
         ]
         assert machine.running_not() == []
-        self.ensure(machine, bind=False, agent=False)
+        assert not self.ensure(machine, bind=False, agent=False)
         assert len(services.told) == 5
 
     def test_only_what_changed_starts_again(self, machine: Machine, services: Services):
-        self.ensure(machine, bind=True, agent=True)
-        self.ensure(machine, bind=False, agent=True)
+        _ = self.ensure(machine, bind=True, agent=True)
+        assert self.ensure(machine, bind=False, agent=True)
         assert services.told[5:] == [
             "daemon_reload",
             "service_enable federation-dns",
             "restart federation-dns",
         ]
         services.running.discard("named")
-        self.ensure(machine, bind=False, agent=False)
+        assert not self.ensure(machine, bind=False, agent=False)
         assert services.told[-1] == "restart named"
 
     def test_how_young_they_are(self, machine: Machine, services: Services):
-        self.ensure(machine, bind=True, agent=True)
+        _ = self.ensure(machine, bind=True, agent=True)
         assert services.running
         assert machine.starting(NOW + timedelta(seconds=29))
         assert not machine.starting(NOW + timedelta(seconds=30))
@@ -312,7 +313,7 @@ class TestRunning:
     def test_one_that_does_not_start(self, machine: Machine, services: Services):
         services.broken = True
         with pytest.raises(UnitError, match="a service does not start: start failed"):
-            self.ensure(machine, bind=True, agent=True)
+            _ = self.ensure(machine, bind=True, agent=True)
 
     def test_stop_and_remove(self, machine: Machine, services: Services):
         machine.stop()
