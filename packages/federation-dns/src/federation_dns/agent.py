@@ -26,7 +26,7 @@ from federation_dns.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-_FILES_SECONDS = 1.0
+_FILES_SECONDS = 0.25  # a hook that wrote new members waits for their verdict, 2 s at most
 _STALE_PASSES = 10.0
 
 
