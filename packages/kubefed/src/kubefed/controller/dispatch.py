@@ -31,12 +31,14 @@ class Result:
     Attributes:
         status: how the object stands in the cluster; None if it doesn't concern it any more.
         obj: the object as the cluster has it now.
+        own: whether nobody else can have changed `obj` since it was planned.
         gone: whether the cluster said that there is no such object (any more).
         error: what went wrong, for an event.
     """
 
     status: PropagationStatus | None
     obj: Json | None = None
+    own: bool = False
     gone: bool = False
     error: str = ""
 
@@ -105,7 +107,7 @@ class Dispatcher:
             if error.exists or slow_namespace:
                 return await self._adopt_existing(client, operation)
             raise
-        return Result(PropagationStatus.OK, answer)
+        return Result(PropagationStatus.OK, answer, own=True)
 
     async def _adopt_existing(self, client: Client, operation: Operation) -> Result:
         live = await self._get(client, key_of(operation.body))
@@ -129,7 +131,7 @@ class Dispatcher:
                 raise
             live = await self._get(client, (namespace, name))
             return await self._put(client, operation.cluster, live)
-        return Result(PropagationStatus.OK, answer)
+        return Result(PropagationStatus.OK, answer, own=True)
 
     async def _put(self, client: Client, cluster: str, live: Json) -> Result:
         """Write the object over one that was read this moment."""

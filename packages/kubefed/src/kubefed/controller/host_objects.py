@@ -53,7 +53,7 @@ class HostObjects:
         answer = await self._patch(federated, "", {"metadata": meta})
         # The last finalizer's removal is answered with the object as it was.
         if answer.get("kind") == self._kind.federated.kind and not deleting(answer):
-            self._cache.learn(answer)
+            self._cache.learn(answer, own=True)
         return answer
 
     async def write_status(self, federated: Json, outcome: status.Outcome) -> None:

@@ -5,7 +5,8 @@
 - A watch that ends goes on where it was; one whose place is gone (410) starts with a new list.
 - 429 is obeyed, failures wait longer and longer, with jitter.
 - What our own writes were answered can be put in at once (`learn`), so that a cache never makes
-  the controller do twice what it has just done.
+  the controller do twice what it has just done. An answer may hold what somebody else changed
+  meanwhile: unless the write excluded that, it is told as a change when the watch brings it.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class Informer:
         self.error = ""
         self._changed = changed
         self._whole_again = whole_again
+        # What was told last of objects that `learn` replaced since.
+        self._untold: dict[Key, Json | None] = {}
         self._version = ""
         self._kicked = asyncio.Event()
         self._failures = 0
@@ -108,17 +111,26 @@ class Informer:
         """Start the watch anew from where it is: the cluster was away and is back."""
         self._kicked.set()
 
-    def learn(self, obj: Json) -> None:
-        """Take in what a write was answered, unless the cache is further already."""
+    def learn(self, obj: Json, *, own: bool = False) -> None:
+        """Take in what the cluster answered, unless the cache is further already.
+
+        Args:
+            obj: the object as it is now.
+            own: whether it differs from the cache's by our own write alone, since that named the
+                version that it changed.
+        """
         slim = self._slim(obj)
         key = key_of(slim)
         known = self.store.get(key)
         if known is None or newer(resource_version(slim), resource_version(known)):
+            if not own:
+                self._untold.setdefault(key, known)
             self.store[key] = slim
 
     def unlearn(self, key: Key) -> None:
         """Take out what a delete was answered to be gone."""
         self.store.pop(key, None)
+        self._untold.pop(key, None)
 
     async def run(self) -> None:
         """Keep the cache until cancelled."""
@@ -206,11 +218,10 @@ class Informer:
             self._whole_again()
         self.error = ""
         for key in before.keys() - found.keys():
+            self._untold.pop(key, None)
             self._changed(key, before[key], None)
         for key, obj in found.items():
-            known = before.get(key)
-            if known is None or resource_version(known) != resource_version(obj):
-                self._changed(key, known, obj)
+            self._tell(key, before.get(key), obj)
 
     async def _watch(self) -> None:
         params = {
@@ -247,15 +258,19 @@ class Informer:
         if known is not None and newer(resource_version(known), version):
             return
         if kind == "DELETED":
-            if known is not None:
-                del self.store[key]
+            self.unlearn(key)
             self._changed(key, known, None)
             return
         slim = self._slim(obj)
         self.store[key] = slim
-        # What was learnt from the answer of our own write is no news.
-        if known is None or resource_version(known) != version:
-            self._changed(key, known, slim)
+        self._tell(key, known, slim)
+
+    def _tell(self, key: Key, known: Json | None, obj: Json) -> None:
+        told = key not in self._untold
+        # The answer of our own write is no news, but what else was in it is.
+        if told and known is not None and resource_version(known) == resource_version(obj):
+            return
+        self._changed(key, self._untold.pop(key, known), obj)
 
     def _slim(self, obj: Json) -> Json:
         metadata(obj).pop("managedFields", None)

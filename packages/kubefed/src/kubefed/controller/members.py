@@ -174,7 +174,7 @@ class Members:
         results: dict[str, Result] = {}
         for task, name in {**quick, **slow}.items():
             if task.done():
-                results[name] = self._land(key, target_key, name, landed)
+                results[name] = self._land(key, target_key, name)
                 continue
             member = self._clusters.members.get(name)
             if member is not None:
@@ -199,13 +199,13 @@ class Members:
     def _crowded(self, cluster: str) -> bool:
         return sum(name == cluster for _, name in self.flights) >= LAGGING_LIMIT
 
-    def _land(self, key: Key, target_key: Key, cluster: str, landed: Callable[[], None]) -> Result:
+    def _land(self, key: Key, target_key: Key, cluster: str) -> Result:
         flight = self.flights.pop((key, cluster))
         result = flight.task.result()
         cache = self._caches.get(cluster)
         if cache is not None:
             if result.obj is not None:
-                cache.informer.learn(result.obj)
+                cache.informer.learn(result.obj, own=result.own)
             elif result.gone:
                 cache.informer.unlearn(target_key)
         if (key, cluster) in self._touched:
@@ -217,7 +217,7 @@ class Members:
                 and result.obj is not None
                 and resource_version(now) != resource_version(result.obj)
             ):
-                landed()
+                self._changed(cluster, target_key, None, now)
         return result
 
     def _land_late(
@@ -229,7 +229,7 @@ class Members:
         if flight.task.cancelled() or flight.task.exception() is not None:
             del self.flights[key, cluster]
         else:
-            result = self._land(key, target_key, cluster, landed)
+            result = self._land(key, target_key, cluster)
             if result.version:
                 self.late[key, cluster] = (result.version, flight.hashes)
         landed()

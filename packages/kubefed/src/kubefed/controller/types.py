@@ -250,7 +250,7 @@ class Types:
         }
         answer = await self._patch(config, "", body)
         if not deleting(answer):
-            self._configs.learn(answer)
+            self._configs.learn(answer, own=True)
         return answer
 
     async def _write_status(self, config: Json, *, running: bool) -> None:

@@ -180,13 +180,42 @@ async def test_our_own_writes_are_no_news_and_old_events_undo_nothing() -> None:
     watched = Watched([page(5, obj("a", 1))], [[]])
     await watched.informer.synced.wait()
     watched.told.clear()
-    watched.informer.learn(obj("a", 8))
+    watched.informer.learn(obj("a", 8), own=True)
     for late in (event("MODIFIED", obj("a", 7)), event("DELETED", obj("a", 6))):
         watched.informer.take(late["type"], late["object"])
     watched.informer.take("MODIFIED", obj("a", 8))
     assert watched.told == []
     assert watched.names() == {"a"}
     watched.informer.take("MODIFIED", obj("a", 9))
+    assert watched.told == [("a", True, True)]
+    watched.task.cancel()
+
+
+async def test_what_else_an_answer_held_is_told() -> None:
+    """A status written while somebody changed the spec: the answer holds the new spec too."""
+    watched = Watched([page(5, obj("a", 1))], [[]])
+    await watched.informer.synced.wait()
+    watched.told.clear()
+    watched.informer.learn(obj("a", 8))
+    watched.informer.take("MODIFIED", obj("a", 7))
+    assert watched.told == []
+    watched.informer.take("MODIFIED", obj("a", 8))
+    assert watched.told == [("a", True, True)]
+    watched.informer.take("MODIFIED", obj("a", 8))
+    assert watched.told == [("a", True, True)]
+    watched.task.cancel()
+
+
+async def test_a_change_in_an_answer_is_told_by_the_next_list_too() -> None:
+    gone = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "old"}}
+    watched = Watched(
+        [page(5, obj("a", 1)), page(20, obj("a", 8), obj("b", 6))],
+        [[event("ADDED", obj("b", 6))], [gone]],
+    )
+    await until(lambda: watched.names() == {"a", "b"})
+    watched.told.clear()
+    watched.informer.learn(obj("a", 8))
+    await until(lambda: watched.client.asked.count("list") == 2)
     assert watched.told == [("a", True, True)]
     watched.task.cancel()
 
