@@ -314,10 +314,12 @@ class Machines:
             "disk": str(machine.directory / "disk"),
             "layers": list(LAYERED),
             "programs": _programs(),
+            "charms": str(self.lab.trees),
             "library": str(source.parent),
             "python": os.path.realpath(sys.executable),
             "expose": _needed(source),
         }
+        self.lab.trees.mkdir(parents=True, exist_ok=True)
         # Inside, the library is read-only: what isn't compiled now is compiled at each systemctl.
         compileall.compile_dir(source / "machine", quiet=2)
         argv = [str(spec["python"]), "-I", "-S", str(source / "machine" / "boot.py")]

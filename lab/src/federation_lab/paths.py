@@ -38,6 +38,11 @@ class Paths:
         """The disks and records of machines, a directory a region."""
         return self.home / "machines"
 
+    @property
+    def trees(self) -> Path:
+        """Charms unpacked, which all machines of all labs see."""
+        return self.cache / "unpacked"
+
 
 def resolve(environ: Mapping[str, str], user_home: Path) -> Paths:
     """Decide a lab's paths from the environment.

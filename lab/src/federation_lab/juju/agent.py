@@ -87,7 +87,9 @@ class UnitAgent:
         if hook is None:
             self._idle(unit)
             return False
-        async with self._controller.machine_lock(model, unit.machine):
+        # Somebody waits for an action's end, so it doesn't wait itself.
+        slot = contextlib.nullcontext() if hook.task else self._controller.slots.place()
+        async with self._controller.machine_lock(model, unit.machine), slot:
             if not machine.alive:
                 return False
             again = self._next(model, unit)

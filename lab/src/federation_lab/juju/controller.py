@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -16,15 +15,16 @@ from federation_lab.juju import (
     lookup,
     names,
     offers,
-    unpack,
 )
 from federation_lab.juju.agent import UnitAgent
 from federation_lab.juju.errors import JujuError
 from federation_lab.juju.provider import Machine, Provider, inside
+from federation_lab.juju.slots import Slots
 from federation_lab.juju.state import Machine as MachineState
 from federation_lab.juju.state import Model, Status
 from federation_lab.juju.store import Store
 from federation_lab.juju.toolserver import ToolServer
+from federation_lab.juju.trees import Trees
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ class Controller:
         self.provider = provider
         self.now = clock
         self.state = self.store.load()
+        provider.trees.mkdir(parents=True, exist_ok=True)
+        self.trees = Trees(provider.trees)
+        self.slots = Slots()
         self.tools = ToolServer(lambda: self.touch(wake=False))
         self.changed = asyncio.Condition()
         self._machines: dict[str, Machine] = {}
@@ -299,23 +302,4 @@ class Controller:
         self.job(f"unpack {sha256}", lambda: self._unpack(sha256))
 
     async def _unpack(self, sha256: str) -> None:
-        await self.charm_tree(sha256)
-
-    async def charm_tree(self, sha256: str) -> Path:
-        """A charm unpacked once, from which units get their copies.
-
-        Raises:
-            OSError: It cannot be unpacked.
-        """
-        tree = self.store.folder / "charms" / sha256
-        async with self._locks.setdefault(f"charm {sha256}", asyncio.Lock()):
-            if not tree.exists():
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", "-S", unpack.__file__),
-                    *(str(self.charm_file(sha256)), str(tree)),
-                    stderr=asyncio.subprocess.PIPE,
-                )
-                _, err = await process.communicate()
-                if process.returncode != 0:
-                    raise OSError(f"the charm cannot be unpacked: {err.decode().strip()}")
-        return tree
+        await self.trees.get(self.charm_file(sha256), sha256)

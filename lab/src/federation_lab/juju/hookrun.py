@@ -5,12 +5,11 @@ import contextlib
 import os
 import secrets
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from federation_lab.juju import JUJU_VERSION, lookup, names, toolclient, tools
+from federation_lab.juju import JUJU_VERSION, lookup, names, toolclient, tools, trees
 from federation_lab.juju.hookcontext import HookContext
 from federation_lab.juju.provider import Machine, inside, system_path
 
@@ -28,37 +27,6 @@ class Outcome:
     code: int
     stdout: str = ""
     stderr: str = ""
-
-
-def place(tree: Path, folder: Path) -> None:
-    """Puts an unpacked charm into a unit's folder, over the charm that was there before.
-
-    Files of the one before that are not in the new one are removed; what the charm itself wrote
-    stays, as with Juju.
-
-    Args:
-        tree: The unpacked charm.
-        folder: The unit's charm folder.
-
-    Raises:
-        OSError: It cannot be copied.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    listing = folder.parent / "charm-files"
-    before = set(listing.read_text().splitlines()) if listing.exists() else set[str]()
-    now = {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir()}
-    for gone in before - now:
-        with contextlib.suppress(OSError):
-            (folder / gone).unlink()
-    done = subprocess.run(
-        ["cp", "-a", "--remove-destination", "--", f"{tree}/.", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise OSError(f"the charm cannot be copied into the machine: {done.stderr.strip()}")
-    listing.write_text("\n".join(sorted(now)))
 
 
 def install_tools(folder: Path) -> None:
@@ -100,7 +68,8 @@ class Runner:
             return Outcome(1, "", "the machine is not there")
         data = controller.provider.data_dir
         agent = f"{data}/agents/{names.unit_tag(context.unit.name)}"
-        tree = await controller.charm_tree(context.app.charm.sha256)
+        charm = context.app.charm
+        tree = await controller.trees.get(controller.charm_file(charm.sha256), charm.sha256)
         await asyncio.to_thread(self._prepare, context, machine, agent, tree)
         name = context.model.machines[context.unit.machine].name
         await controller.tools.listen(machine, name, f"{agent}/agent.socket")
@@ -128,7 +97,7 @@ class Runner:
         # The charm is replaced by upgrade-charm only, not under a hook that came before it.
         if mark.exists() and context.hook.kind != "upgrade-charm":
             return
-        place(tree, folder / "charm")
+        trees.place(tree, folder / "charm", self._controller.provider.trees_dir)
         mark.write_text(charm.sha256)
 
     async def _process(

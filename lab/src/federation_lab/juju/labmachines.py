@@ -6,6 +6,7 @@ from pathlib import Path
 
 from federation_lab import machines
 from federation_lab.errors import LabError
+from federation_lab.machine import boot
 
 
 class LabMachine:
@@ -65,9 +66,11 @@ class LabProvider:
 
     data_dir = "/var/lib/juju"
     run_dir = "/run"
+    trees_dir = boot.CHARMS
 
     def __init__(self, home: Path) -> None:
         self._machines = machines.Machines(home)
+        self.trees = self._machines.lab.trees
 
     def ensure_region(self, region: str) -> None:
         """Makes a region's network."""

@@ -43,6 +43,16 @@ class Provider(Protocol):
         """A folder inside a machine that is empty again after every boot."""
         ...
 
+    @property
+    def trees(self) -> Path:
+        """Where the host keeps charms unpacked."""
+        ...
+
+    @property
+    def trees_dir(self) -> str:
+        """Where every machine sees them."""
+        ...
+
     def ensure_region(self, region: str) -> None:
         """Makes a region's network."""
         ...

@@ -24,7 +24,8 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 
 # Hidden behind something of the machine's own.
 HIDDEN = ("/root", "/tmp", "/run")  # noqa: S108  # the machine's own, not a file of ours
-LIBRARY, PROGRAMS, CGROUP = "/opt/lab/lib", "/opt/lab/bin", "/run/lab/cgroup"
+LIBRARY, PROGRAMS, CHARMS = "/opt/lab/lib", "/opt/lab/bin", "/opt/lab/charms"
+CGROUP = "/run/lab/cgroup"
 STARTED = b"ready"
 SHIM = """#!{python} -IS
 import sys
@@ -46,6 +47,7 @@ class Spec:
         disk: directory with upper/ and work/ of each layer, and root/.
         layers: directories of the host of which the machine has a copy.
         programs: directory to show at /opt/lab/bin, empty for none.
+        charms: directory to show at /opt/lab/charms.
         library: directory that holds the package federation_lab.
         python: the interpreter.
         expose: directories of the host that stay visible though their parents are hidden.
@@ -59,6 +61,7 @@ class Spec:
         self.disk: str = data["disk"]
         self.layers: list[str] = data["layers"]
         self.programs: str = data["programs"]
+        self.charms: str = data["charms"]
         self.library: str = data["library"]
         self.python: str = data["python"]
         self.expose: list[str] = data["expose"]
@@ -105,6 +108,7 @@ def mount_all(spec: Spec) -> None:
     """Give the machine its file system; in its mount and PID namespaces."""
     _call("make / private", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), 0))
     library, root = _open(spec.library), _open(os.path.join(spec.disk, "root"))
+    charms = _open(spec.charms)
     programs = _open(spec.programs) if spec.programs else None
     cgroup = _open(spec.cgroup) if spec.cgroup else None
     exposed = [(path, _open(path)) for path in spec.expose if is_hidden(path)]
@@ -117,6 +121,7 @@ def mount_all(spec: Spec) -> None:
     for path, descriptor in exposed:
         _bind(descriptor, path, read_only=True)
     _bind(library, LIBRARY, read_only=True)
+    _bind(charms, CHARMS, read_only=True)
     if programs is not None:
         _bind(programs, PROGRAMS, read_only=True)
     if cgroup is not None:
