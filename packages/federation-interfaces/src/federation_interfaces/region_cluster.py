@@ -3,7 +3,7 @@
 The one module here that imports ops, which a charm has loaded anyway.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import ops
@@ -25,13 +25,24 @@ class Configured(Protocol):
         ...
 
 
+class _ClientToken(KubeControlRequirer):
+    """The library's requirer, without the tokens of nodes: each is two more calls of Juju."""
+
+    def get_auth_credentials(self, user: str) -> Mapping[str, str] | None:
+        """Return the token of `user`."""
+        found = self._data.creds.get(user) if self.is_ready else None
+        if found is None:
+            return None
+        return {"user": user, "client_token": found.load_client_token(self.model, user)}
+
+
 class RegionCluster:
     """The relations `kube-control` and `certificates` of a charm, read once a hook."""
 
     def __init__(self, charm: ops.CharmBase):
         self._charm = charm
         # Named as the endpoint of the control plane: its library ignores new tokens otherwise.
-        self._kube_control = KubeControlRequirer(charm, KUBE_CONTROL, schemas="0,1")
+        self._kube_control = _ClientToken(charm, KUBE_CONTROL, schemas="0,1")
         self._access: Access | None = None
 
     def events(self) -> list[ops.BoundEvent]:
