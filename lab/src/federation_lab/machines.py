@@ -33,6 +33,7 @@ from federation_lab.records import (
     is_running,
     prepare_disk,
     read_record,
+    read_records,
     write_record,
 )
 from federation_lab.wanplan import FIRST_MACHINE, LAST_MACHINE, NAME, lowest_free
@@ -149,8 +150,7 @@ class Machines:
         """
         if region is not None and region not in self.network.regions:
             raise UnknownRegionError(region, list(self.network.regions))
-        records = [read_record(path) for path in self.lab.machines.glob("*/*/machine.json")]
-        records.sort(key=lambda record: (record.index, record.octet))
+        records = sorted(read_records(self.lab), key=lambda record: (record.index, record.octet))
         return [Machine(self.lab, r) for r in records if region in (None, r.region)]
 
     def get(self, region: str, name: str) -> Machine:

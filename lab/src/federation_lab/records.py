@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from federation_lab.errors import LabError
@@ -51,6 +54,18 @@ def read_record(path: Path) -> Record:
         return Record(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise LabError(f"{path} cannot be read ({error}); `lab down` removes it") from error
+
+
+def read_records(lab: Paths) -> Iterator[Record]:
+    """Read every machine's record; one that is destroyed at this moment has none any more.
+
+    Raises:
+        LabError: one cannot be understood.
+    """
+    # Not Path.glob, which stumbles over a folder that goes away under it.
+    for name in glob.glob("*/*/machine.json", root_dir=lab.machines):
+        with contextlib.suppress(FileNotFoundError):
+            yield read_record(lab.machines / name)
 
 
 def is_running(record: Record) -> bool:

@@ -11,7 +11,14 @@ from federation_lab.errors import LabError
 from federation_lab.locks import lock
 from federation_lab.paths import check_home, resolve
 from federation_lab.processes import Proc
-from federation_lab.records import Record, host_boot, is_running, read_record
+from federation_lab.records import (
+    Record,
+    host_boot,
+    is_running,
+    read_record,
+    read_records,
+    write_record,
+)
 
 
 def test_paths_by_default_and_by_environment() -> None:
@@ -111,3 +118,21 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     assert path.read_text() == "b"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(path.parent) == ["f"]
+
+
+def test_a_machine_that_is_destroyed_meanwhile_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = resolve({"LAB_HOME": str(tmp_path)}, tmp_path)
+    assert list(read_records(lab)) == []
+    for octet, name in enumerate(("here", "gone")):
+        write_record(lab, Record("palermo", name, 1, octet))
+    real = Path.read_text
+
+    def read_text(path: Path) -> str:
+        if path.parent.name == "gone":
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert [record.name for record in read_records(lab)] == ["here"]

@@ -267,14 +267,19 @@ class Controller:
         self.job(f"destroy {name}", lambda: asyncio.to_thread(self.provider.destroy, region, name))
 
     def _finish_model(self, model: Model) -> None:
+        self.job(f"remove {model.name}", lambda: self._remove_model(model))
+
+    async def _remove_model(self, model: Model) -> None:
+        """Takes a model's region away, then the model: until that succeeds it is tried again."""
+        # Not beside what still makes or ends its machines: one's folders would go under the other.
+        prefixes = (f"destroy {model.name}-", f"start machines of {model.name}")
+        busy = [task for name, task in self._jobs.items() if name.startswith(prefixes)]
+        await asyncio.gather(*busy, return_exceptions=True)
+        await asyncio.to_thread(self.provider.remove_region, model.name)
         del self.state.models[model.uuid]
         if self.state.current == model.name:
             self.state.current = next((m.name for m in self.state.models.values()), "")
         self.touch()
-        self.job(
-            f"remove {model.name}",
-            lambda: asyncio.to_thread(self.provider.remove_region, model.name),
-        )
 
     def _lead(self, model: Model) -> None:
         """Passes leadership on where the leader has been silent for a lease's time."""

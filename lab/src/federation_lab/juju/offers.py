@@ -115,7 +115,10 @@ def consume(state: State, model: Model, url: str, alias: str, now: datetime) -> 
         offer=found.name,
         endpoints={e: (charm.endpoints[e].role, charm.endpoints[e].interface)
                    for e in found.endpoints},
-        status=there.status if there else Status(current="unknown", since=now),
+        # The offer of one that was terminated is there again: it starts anew.
+        status=there.status
+        if there and there.status.current != "terminated"
+        else Status(current="unknown", since=now),
     )  # fmt: skip
     model.saas[name] = saas
     return saas
