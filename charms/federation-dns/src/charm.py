@@ -19,7 +19,7 @@ from federation_interfaces import (
     RegionHealthUnitData,
 )
 from federation_interfaces.access import Access
-from federation_interfaces.databag import error_text
+from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from mesh_entries import Heard, Known
@@ -175,7 +175,10 @@ class FederationDnsCharm(ops.CharmBase):
 
     def _on_install(self, _: ops.InstallEvent) -> None:
         self.unit.status = ops.MaintenanceStatus("installing BIND 9")
-        self.machine.ensure_packages()
+        try:
+            self.machine.ensure_packages()
+        except UnitError as error:
+            logger.warning("%s", error)  # tried again before it is needed, and then in the status
 
     def _on_stop(self, _: ops.StopEvent) -> None:
         self.machine.stop()
@@ -196,7 +199,7 @@ class FederationDnsCharm(ops.CharmBase):
             settings = self.settings()
             place = self.place(settings)
         except ValueError as error:
-            raise UnitError(f"the configuration is refused: {error_text(error)}") from error
+            raise UnitError(f"the configuration is refused: {config_error(error)}") from error
         if place is None or not self.machine.certificate():
             raise UnitError("the agent is not set up yet")
         return settings, place
@@ -244,7 +247,7 @@ class FederationDnsCharm(ops.CharmBase):
             settings = self.settings()
             place = self.place(settings)
         except ValueError as error:
-            return [ops.BlockedStatus(f"config: {error_text(error)}")]
+            return [ops.BlockedStatus(f"config: {config_error(error)}")]
         trouble = self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]

@@ -7,7 +7,7 @@ import kubefed_host
 import ops
 from federation_interfaces import DatabagError, RegionHealthUnitData
 from federation_interfaces.access import Access
-from federation_interfaces.databag import error_text
+from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from federation_register import MEMBERS, REPLICAS, Register
@@ -145,7 +145,7 @@ class KubefedHostCharm(ops.CharmBase):
             settings = self.settings()
             _ = self.host_cluster(settings)
         except ValueError as error:
-            return [ops.BlockedStatus(f"config: {error_text(error)}")]
+            return [ops.BlockedStatus(f"config: {config_error(error)}")]
         trouble = self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]

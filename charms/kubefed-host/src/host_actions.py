@@ -9,7 +9,7 @@ import federation_members
 import kubefed_host
 import ops
 from federation_interfaces.access import Access, AccessMissingError
-from federation_interfaces.databag import error_text
+from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_https_url, check_token_lifetime, parse_duration
 from federation_members import MemberError
 from federation_register import NotReadyError, record_of
@@ -41,7 +41,7 @@ class HostActions(ops.Object):
         try:
             settings = self._charm.settings()
         except ValueError as error:
-            raise NotReadyError(f"the configuration is refused: {error_text(error)}") from error
+            raise NotReadyError(f"the configuration is refused: {config_error(error)}") from error
         try:
             access = self._charm.cluster.access(settings)
         except AccessMissingError as error:

@@ -8,7 +8,7 @@ import kubefed_member
 import ops
 from federation_interfaces import DatabagError, HostAppData, MemberAppData
 from federation_interfaces.access import Access
-from federation_interfaces.databag import error_text
+from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from kubefed_member import MemberError, Records
@@ -245,7 +245,7 @@ class KubefedMemberCharm(ops.CharmBase):
             settings = self.settings()
             _ = self.region(settings)
         except ValueError as error:
-            return [ops.BlockedStatus(f"config: {error_text(error)}")]
+            return [ops.BlockedStatus(f"config: {config_error(error)}")]
         trouble = self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]

@@ -8,7 +8,7 @@ import ops
 from federation_interfaces import TOKEN_KEY, MemberAppData
 from federation_interfaces.access import AccessMissingError
 from federation_interfaces.cluster import Cluster, ClusterAddress
-from federation_interfaces.databag import error_text
+from federation_interfaces.databag import config_error
 from kubefed_member import MemberError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MemberActions(ops.Object):
             region = charm.region(settings)
             access = charm.cluster.access(settings)
         except ValueError as error:
-            event.fail(f"the configuration is refused: {error_text(error)}")
+            event.fail(f"the configuration is refused: {config_error(error)}")
             return
         except AccessMissingError as error:
             event.fail(str(error))

@@ -45,7 +45,7 @@ class TestNone:
         )
         out = again(ctx, given(config="no certificate"))
         assert out.unit_status == ops.BlockedStatus(
-            "config: ca_certificate: must be PEM certificates"
+            "config: ca-certificate: must be PEM certificates"
         )
         assert machine.calls == []
 

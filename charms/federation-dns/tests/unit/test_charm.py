@@ -73,6 +73,16 @@ class TestServing:
         _ = ctx.run(ctx.on.install(), testing.State())
         assert machine.calls == ["packages"]
 
+    def test_an_archive_that_does_not_answer_is_asked_again(
+        self, ctx: Context, machine: FakeMachine
+    ):
+        machine.fail["packages"] = "installing bind9: no answer"
+        out = ctx.run(ctx.on.install(), state())
+        out = again(ctx, out)
+        assert out.unit_status == ops.WaitingStatus("installing bind9: no answer")
+        del machine.fail["packages"]
+        assert isinstance(again(ctx, out).unit_status, ops.ActiveStatus)
+
     def test_stop_and_remove(self, ctx: Context, machine: FakeMachine):
         out = ctx.run(ctx.on.stop(), state())
         _ = ctx.run(ctx.on.remove(), out)
@@ -163,10 +173,10 @@ class TestStatus:
         [
             ({"zone": "Federation"}, "config: zone"),
             ({"region": "X"}, "config: region: a region's name"),
-            ({"address-ranges": "10.0.0.1/8"}, "config: address_ranges: must be an address range"),
-            ({"evict-after": 4.0}, "config: value: evict-after must not be shorter"),
-            ({"withdraw-after": 1.0}, "config: withdraw_after"),
-            ({"dns-port": 8443}, "config: value: port, dns-port and metrics-port must differ"),
+            ({"address-ranges": "10.0.0.1/8"}, "config: address-ranges: must be an address range"),
+            ({"evict-after": 4.0}, "config: evict-after must not be shorter"),
+            ({"withdraw-after": 1.0}, "config: withdraw-after"),
+            ({"dns-port": 8443}, "config: port, dns-port and metrics-port must differ"),
         ],
     )
     def test_a_refused_configuration_blocks(

@@ -52,7 +52,7 @@ class TestNone:
             _ = act(ctx, given(), "list-clusters")
         out = again(ctx, given(config="no certificate"))
         assert out.unit_status == ops.BlockedStatus(
-            "config: ca_certificate: must be PEM certificates"
+            "config: ca-certificate: must be PEM certificates"
         )
         assert world.calls == []
 

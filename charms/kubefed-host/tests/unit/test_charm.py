@@ -176,9 +176,9 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("config", "text"),
         [
-            ({"host-cluster": "Catania"}, "config: host_cluster: a region's name"),
+            ({"host-cluster": "Catania"}, "config: host-cluster: a region's name"),
             ({"namespace": "-"}, "config: namespace: a region's name"),
-            ({"metrics-port": 80}, "config: metrics_port"),
+            ({"metrics-port": 80}, "config: metrics-port"),
         ],
     )
     def test_a_refused_configuration_blocks(

@@ -161,12 +161,12 @@ class TestStatus:
         ("config", "text"),
         [
             ({"region": "Palermo"}, "config: region: a region's name"),
-            ({"api-endpoint": "http://x"}, "config: api_endpoint: must be an https:// address"),
+            ({"api-endpoint": "http://x"}, "config: api-endpoint: must be an https:// address"),
             ({"labels": "country"}, "config: labels: must be KEY=VALUE"),
-            ({"token-lifetime": "soon"}, "config: token_lifetime: must be a number"),
-            ({"token-lifetime": "5m"}, "config: token_lifetime: must be at least 10m"),
-            ({"ca-certificate": "x"}, "config: ca_certificate: must be PEM"),
-            ({"workloads-on-leave": "burn"}, "config: workloads_on_leave"),
+            ({"token-lifetime": "soon"}, "config: token-lifetime: must be a number"),
+            ({"token-lifetime": "5m"}, "config: token-lifetime: must be at least 10m"),
+            ({"ca-certificate": "x"}, "config: ca-certificate: must be PEM"),
+            ({"workloads-on-leave": "burn"}, "config: workloads-on-leave"),
         ],
     )
     def test_a_refused_configuration_blocks(

@@ -1,7 +1,7 @@
 """Reading and writing a databag: one JSON value a key, unknown keys left alone."""
 
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -73,13 +73,18 @@ class Databag(BaseModel):
 
 def describe(error: ValidationError) -> str:
     """Say a validation error in one line, without the values (they may be long)."""
-    parts: list[str] = []
+    return "; ".join(f"{place or 'value'}: {why}" for place, why in _refused(error))
+
+
+def config_error(error: ValueError) -> str:
+    """Say why a charm's configuration is refused; options are called as Juju calls them."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = [(place.replace("_", "-"), why) for place, why in _refused(error)]
+    return "; ".join(f"{option}: {why}" if option else why for option, why in found)
+
+
+def _refused(error: ValidationError) -> Iterator[tuple[str, str]]:
     for item in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in item["loc"]) or "value"
-        parts.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(parts)
-
-
-def error_text(error: ValueError) -> str:
-    """Say what a refused value was refused for."""
-    return describe(error) if isinstance(error, ValidationError) else str(error)
+        place = ".".join(str(part) for part in item["loc"])
+        yield place, item["msg"].removeprefix("Value error, ")

@@ -1,6 +1,6 @@
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from federation_interfaces import (
@@ -13,9 +13,9 @@ from federation_interfaces import (
     MeshMemberAppData,
     RegionHealthUnitData,
 )
-from federation_interfaces.databag import Databag
+from federation_interfaces.databag import Databag, config_error
 from federation_interfaces.testing import CERTIFICATES
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 PEM, OTHER, _ = CERTIFICATES
 SECRET = "secret://11111111-2222-4333-8444-555555555555/cvpq9fkvmmfc7ee6ccng"
@@ -224,3 +224,20 @@ def test_region_health():
 def test_models_are_frozen():
     with pytest.raises(ValidationError):
         MEMBER.region = "napoli"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_refused_configuration_names_options_as_juju_does():
+    class Settings(BaseModel):
+        token_lifetime: int
+
+        @model_validator(mode="after")
+        def _never(self) -> Self:
+            raise ValueError("one and the other must differ")
+
+    with pytest.raises(ValidationError) as one:
+        _ = Settings.model_validate({"token_lifetime": "soon"})
+    assert config_error(one.value).startswith("token-lifetime: Input should be a valid integer")
+    with pytest.raises(ValidationError) as both:
+        _ = Settings(token_lifetime=3)
+    assert config_error(both.value) == "one and the other must differ"
+    assert config_error(ValueError("no name")) == "no name"
