@@ -60,6 +60,7 @@ class Batches:
                 and (key, name) not in self._members.flights,
                 known=self._members.known(name),
                 current=self._members.get(name, target_key),
+                home=self._context.home.is_home(name),
             )
             for name in sorted(self._context.clusters.members)
         ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kubefed.controller.metrics import Metrics
     from kubefed.controller.records import Records
     from kubefed.controller.region_health import RegionHealth
+    from kubefed.controller.transparent.home import Home
 
 # While a cluster was just lost or is just back (shared promise of both planes).
 DISTURBED_WRITES_PER_SECOND = 20.0
@@ -54,6 +55,7 @@ class Context:
         events: events on federated objects.
         metrics: the metrics.
         pacer: paces writes after a cluster was lost or came back.
+        home: which of the members is the host cluster itself.
     """
 
     host: Client
@@ -65,6 +67,7 @@ class Context:
     events: Events
     metrics: Metrics
     pacer: Pacer
+    home: Home
 
     async def pace(self) -> None:
         """Wait for a turn to write, if a cluster was just lost or is just back."""

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from kubefed.api.names import MANAGED_LABEL, UNMANAGED, PropagationStatus
+from kubefed.api.names import MANAGED, MANAGED_LABEL, UNMANAGED, PropagationStatus
 from kubefed.controller import overrides, versions
 from kubefed.controller.client import MERGE_PATCH, ApiError, NotLeaderError
 from kubefed.controller.informer import FAILURES
@@ -82,6 +82,8 @@ class Dispatcher:
                     return await self._delete(client, operation.body)
                 case Verb.RELEASE:
                     return await release(client, self._subject.kind.target.path, operation.body)
+                case Verb.CLAIM:
+                    return await self._claim(client, operation.body)
         except NotLeaderError:
             raise
         except TimeoutError:
@@ -135,6 +137,9 @@ class Dispatcher:
 
     async def _put(self, client: Client, cluster: str, live: Json) -> Result:
         """Write the object over one that was read this moment."""
+        if self._subject.is_source(live):
+            # The cluster turns out to be the host, and this what the user applied.
+            return await self._claim(client, live)
         if labels(live).get(MANAGED_LABEL) == UNMANAGED:
             return Result(
                 PropagationStatus.MANAGED_LABEL_FALSE,
@@ -150,6 +155,24 @@ class Dispatcher:
             timeout_s=OPERATION_SECONDS,
         )
         return Result(PropagationStatus.OK, answer)
+
+    async def _claim(self, client: Client, source: Json) -> Result:
+        """Give a source the federation's label, and change nothing else of it."""
+        namespace, name = key_of(source)
+        try:
+            await client.request(
+                "PATCH",
+                self._subject.kind.target.path(namespace or None, name),
+                body={"metadata": {"uid": uid(source), "labels": {MANAGED_LABEL: MANAGED}}},
+                content_type=MERGE_PATCH,
+                timeout_s=OPERATION_SECONDS,
+            )
+        except ApiError as error:
+            # It is gone, or another took its place; what stands for it follows.
+            if not (error.not_found or error.conflict):
+                raise
+        # Nothing is recorded of it: its version isn't ours to compare.
+        return Result(PropagationStatus.OK)
 
     async def _get(self, client: Client, key: Key) -> Json:
         path = self._subject.kind.target.path(key[0] or None, key[1])

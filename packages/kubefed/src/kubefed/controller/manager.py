@@ -32,6 +32,7 @@ from kubefed.controller.objects import mapping
 from kubefed.controller.records import Records
 from kubefed.controller.region_health import RegionHealth
 from kubefed.controller.scheduling import Scheduling
+from kubefed.controller.transparent.home import Home
 from kubefed.controller.types import Types
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ class _Controller:
             host, namespace, config, regions, events, self._metrics, self._leader.fence
         )
         records = Records(host, namespace if config.namespaced_scope else "")
+        home = Home(host, clusters)
         context = Context(
             host=host,
             namespace=namespace,
@@ -158,6 +160,7 @@ class _Controller:
             events=events,
             metrics=self._metrics,
             pacer=Pacer(DISTURBED_WRITES_PER_SECOND),
+            home=home,
         )
         types = Types(context, lambda sync: scheduling.attach(sync))
         scheduling = Scheduling(context, types.of_federated_kind, types.namespaces.federated)
@@ -166,6 +169,7 @@ class _Controller:
             group.create_task(regions.run())
             group.create_task(clusters.run())
             await asyncio.gather(clusters.synced(), records.load())
+            group.create_task(home.run())
             group.create_task(types.run())
             if config.scheduler:
                 group.create_task(scheduling.run())

@@ -29,6 +29,7 @@ from kubefed.controller.objects import (
     spec,
     uid,
 )
+from kubefed.controller.transparent import marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ class Verb(StrEnum):
     UPDATE = "Update"
     DELETE = "Delete"
     RELEASE = "RemoveManagedLabelFrom"
+    # Ours: of a source (see `transparent.marks`) nothing but the label is written.
+    CLAIM = "AddManagedLabelTo"
 
     @property
     def failed(self) -> PropagationStatus:
@@ -61,12 +64,14 @@ _FAILED = {
     Verb.UPDATE: PropagationStatus.UPDATE_FAILED,
     Verb.DELETE: PropagationStatus.DELETION_FAILED,
     Verb.RELEASE: PropagationStatus.LABEL_REMOVAL_FAILED,
+    Verb.CLAIM: PropagationStatus.UPDATE_FAILED,
 }
 _TIMED_OUT = {
     Verb.CREATE: PropagationStatus.CREATION_TIMED_OUT,
     Verb.UPDATE: PropagationStatus.UPDATE_TIMED_OUT,
     Verb.DELETE: PropagationStatus.DELETION_TIMED_OUT,
     Verb.RELEASE: PropagationStatus.LABEL_REMOVAL_TIMED_OUT,
+    Verb.CLAIM: PropagationStatus.UPDATE_TIMED_OUT,
 }
 
 
@@ -79,12 +84,14 @@ class Member:
         ready: whether it can be written to.
         known: whether the cache of it is whole, so that `current` can be believed.
         current: the managed object in it, None if there is none.
+        home: whether it is the host cluster itself; None while nobody knows.
     """
 
     name: str
     ready: bool = True
     known: bool = True
     current: Json | None = None
+    home: bool | None = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class Operation:
     Attributes:
         cluster: its name.
         verb: what to do.
-        body: the object to create or to put; what is released or deleted as it is cached.
+        body: the object to create or to put; what is released or deleted as it is cached; of
+            what is claimed the key and the UID.
     """
 
     cluster: str
@@ -138,6 +146,16 @@ class Subject:
         return bool(self.host_uid) and current is not None and uid(current) == self.host_uid
 
     @property
+    def kept(self) -> bool:
+        """Whether it is kept for a plain object in the host (`kubefed.controller.transparent`)."""
+        return marks.marked(self.federated)
+
+    def is_source(self, current: Json | None) -> bool:
+        """Whether a member's object is the plain object itself: the host is that member."""
+        source = marks.source_uid(self.federated, self.kind.target)
+        return bool(source) and current is not None and uid(current) == source
+
+    @property
     def orphan(self) -> bool:
         """Whether the members' objects are to live on when it is deleted."""
         return notes(self.federated).get(ORPHAN_ANNOTATION) == "true"
@@ -171,6 +189,8 @@ def propagate(
         elif not member.known:
             if selected:
                 plan.statuses[member.name] = PropagationStatus.CACHED_RETRIEVAL_FAILED
+        elif subject.kept and member.home is not False:
+            _at_home(plan, subject, member, selected=selected)
         elif selected:
             _put(plan, subject, member, recorded.get(member.name, ""))
         elif member.current is not None:
@@ -206,7 +226,7 @@ def remove(
             if claim:
                 plan.statuses[member.name] = PropagationStatus.CACHED_RETRIEVAL_FAILED
         elif member.current is not None:
-            if subject.orphan:
+            if subject.orphan or (subject.kept and member.home):
                 plan.operations.append(Operation(member.name, Verb.RELEASE, member.current))
             else:
                 _take_away(plan, subject, member)
@@ -304,11 +324,35 @@ def _put(plan: Plan, subject: Subject, member: Member, recorded: str) -> None:
         plan.statuses[member.name] = PropagationStatus.OK
 
 
+def _at_home(plan: Plan, subject: Subject, member: Member, *, selected: bool) -> None:
+    """Give what is done in the host cluster for an object that is kept for a plain one there.
+
+    The plain object is the copy. It is never made (who deletes it wants it gone, and what stands
+    for it follows), never put and never deleted; it only gets the label or loses it.
+    """
+    source = marks.source_uid(subject.federated, subject.kind.target)
+    if member.home is None:
+        # A write to a cluster that may be the host could go to the source.
+        if selected:
+            plan.statuses[member.name] = PropagationStatus.CACHED_RETRIEVAL_FAILED
+    elif not selected:
+        if member.current is not None:
+            plan.operations.append(Operation(member.name, Verb.RELEASE, member.current))
+    elif member.current is None and source:
+        meta = metadata(subject.federated)
+        identity = {"name": meta.get("name"), "uid": source}
+        if subject.kind.target.namespaced:
+            identity["namespace"] = meta.get("namespace")
+        plan.operations.append(Operation(member.name, Verb.CLAIM, {"metadata": identity}))
+    else:
+        plan.statuses[member.name] = PropagationStatus.OK
+
+
 def _take_away(plan: Plan, subject: Subject, member: Member) -> None:
     current = member.current
     if current is None:
         return
-    if subject.is_host_namespace(current):
+    if subject.is_host_namespace(current) or subject.is_source(current):
         plan.operations.append(Operation(member.name, Verb.RELEASE, current))
     elif deleting(current):
         plan.statuses[member.name] = PropagationStatus.WAITING_FOR_REMOVAL

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from kubefed.api.kinds import SERVICE, SERVICE_ACCOUNT, TargetKind
-from kubefed.controller.objects import Json, mapping, metadata, sequence, spec
+from kubefed.api.kinds import NAMESPACE, SERVICE, SERVICE_ACCOUNT, TargetKind
+from kubefed.controller.objects import Json, labels, mapping, metadata, sequence, spec
+from kubefed.controller.transparent.marks import FEDERATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ def retain(desired: Json, current: Json, target: TargetKind, *, replicas: bool) 
     kept["metadata"] = _metadata(metadata(desired), metadata(current))
     if target.kind == SERVICE.kind and target.group == SERVICE.group:
         kept["spec"] = _service(spec(desired), spec(current))
+    elif (target.group, target.kind) == (NAMESPACE.group, NAMESPACE.kind):
+        _keep_instruction(kept["metadata"], current)
     elif target.kind == SERVICE_ACCOUNT.kind and target.group == SERVICE_ACCOUNT.group:
         if not kept.get("secrets") and current.get("secrets"):
             kept["secrets"] = copy.deepcopy(current["secrets"])
@@ -64,6 +67,16 @@ def _metadata(desired: Mapping[str, Any], current: Mapping[str, Any]) -> Json:
     kept = {name: value for name, value in desired.items() if name not in ALWAYS}
     kept |= {name: copy.deepcopy(current[name]) for name in ALWAYS if current.get(name)}
     return kept
+
+
+def _keep_instruction(kept: Json, current: Json) -> None:
+    """Keep the label that asks a cluster's own federation to federate a namespace.
+
+    It is this cluster's business: no template brings it, none takes it away.
+    """
+    own = {name: value for name, value in labels(current).items() if name == FEDERATE}
+    template = mapping(kept.get("labels"))
+    kept["labels"] = {name: template[name] for name in template if name != FEDERATE} | own
 
 
 def _service(desired: Json, current: Json) -> Json:

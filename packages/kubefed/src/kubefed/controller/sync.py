@@ -109,6 +109,7 @@ class TypeSync:
                 await self.members.run(group)
                 await self.federated.synced.wait()
                 await self._namespaces.synced()
+                await self._context.home.ready.wait()
                 self.started.set()
                 group.create_task(self._books.run())
                 group.create_task(self.queue.run())
