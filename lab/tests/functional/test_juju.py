@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import sysconfig
@@ -186,6 +187,27 @@ def test_actions(models: tuple[jubilant.Juju, jubilant.Juju]) -> None:
     assert offering.exec("hostname", unit="provider/0").stdout.strip() == "catania-0"
     with pytest.raises(jubilant.TaskError):
         offering.exec("exit 3", unit="provider/0")
+
+
+def test_juju_exec_in_a_machine(models: tuple[jubilant.Juju, jubilant.Juju], home: Path) -> None:
+    """A command of the machine's own gets a context of the unit, and no hook may ask for one."""
+    offering, _ = models
+    line = "JUJU_DISPATCH_PATH=hooks/woken sh -c 'echo $JUJU_DISPATCH_PATH $JUJU_UNIT_NAME'"
+
+    def count() -> int:
+        hooks = (home / "juju" / "hooks.jsonl").read_text().splitlines()
+        return [json.loads(hook)["hook"] for hook in hooks].count("juju-exec")
+
+    before = count()
+    said = offering.ssh("provider/0", f"juju-exec -u provider/0 {shlex.quote(line)}")
+    assert said.strip() == "hooks/woken provider/0"
+    assert offering.ssh("provider/0", "juju-exec provider/0 exit 3; echo $?").strip() == "3"
+    said = offering.ssh("provider/0", "juju-exec -u reader/0 true 2>&1; true")
+    assert said.strip() == 'ERROR unit "reader/0" not found on this machine'
+    assert count() == before + 2
+    with pytest.raises(jubilant.TaskError) as caught:
+        offering.exec("juju-exec provider/0 true", unit="provider/0")
+    assert "cannot be called from within a hook" in caught.value.task.stderr
 
 
 def test_refusals(models: tuple[jubilant.Juju, jubilant.Juju]) -> None:

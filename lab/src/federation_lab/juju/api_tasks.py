@@ -177,7 +177,8 @@ class Tasks:
     def api_operations(self, model: str) -> dict[str, Any]:
         """All operations that are remembered."""
         held = self._model(model)
-        found = sorted({t.operation for t in held.tasks.values()}, key=int)
+        # What juju-exec in a machine asked for is no operation.
+        found = sorted({t.operation for t in held.tasks.values() if t.operation}, key=int)
         return {o: self.api_operation(model, o)[o] for o in found}
 
     def api_cancel_task(self, model: str, task: str) -> None:

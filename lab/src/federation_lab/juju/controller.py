@@ -12,6 +12,7 @@ from typing import Any
 from federation_lab.juju import (
     deployment,
     hookrun,
+    localexec,
     lookup,
     names,
     offers,
@@ -142,6 +143,7 @@ class Controller:
     def _recover(self) -> None:
         """Puts right what a controller that died left half done."""
         for model in self.state.models.values():
+            localexec.drop_orphans(model)
             for task in model.tasks.values():
                 if task.status == "running":
                     task.status = "failed"
@@ -205,7 +207,7 @@ class Controller:
             if machine.agent.current != "started":
                 machine.agent = Status(current="started", since=self.now())
                 machine.lost_since = None
-                self.job(f"boot {machine.name}", lambda: self._booted(machine, held))
+                self.job(f"boot {machine.name}", lambda: self._booted(model, machine, held))
         elif machine.agent.current != "down":
             machine.agent = Status(
                 current="down",
@@ -234,7 +236,7 @@ class Controller:
         self._machines[machine.name] = found
         self.touch()
 
-    async def _booted(self, machine: MachineState, held: Machine) -> None:
+    async def _booted(self, model: Model, machine: MachineState, held: Machine) -> None:
         """Tells a boot of the machine from the one before, by a mark that no boot survives."""
         mark = inside(held, f"{self.provider.run_dir}/lab-juju-boot")
         if mark.exists():
@@ -243,6 +245,10 @@ class Controller:
             machine.boot = names.new_uuid()
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.write_text(machine.boot)
+        # juju-exec is there before the first hook after a boot, and of this controller.
+        for unit in lookup.units(model):
+            if unit.machine == machine.id and unit.local.installed:
+                await hookrun.listen(self, model, unit, held)
         self.touch()
 
     def reboot_soon(self, model: Model, identifier: str) -> None:

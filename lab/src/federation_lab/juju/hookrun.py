@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import secrets
 import signal
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from federation_lab.juju import JUJU_VERSION, lookup, names, toolclient, tools, trees
+from federation_lab.juju import JUJU_VERSION, localexec, lookup, names, toolclient, tools, trees
 from federation_lab.juju.hookcontext import HookContext
 from federation_lab.juju.provider import Machine, inside, system_path
+from federation_lab.juju.state import Model, Unit
 
 if TYPE_CHECKING:
     from federation_lab.juju.controller import Controller
@@ -43,6 +45,18 @@ def install_tools(folder: Path) -> None:
             link.symlink_to("hooktool")
 
 
+async def listen(controller: "Controller", model: Model, unit: Unit, machine: Machine) -> None:
+    """Sees to it that a unit's hook tools, and juju-exec in its machine, reach the controller.
+
+    Raises:
+        OSError: The machine went down.
+    """
+    agent = f"{controller.provider.data_dir}/agents/{names.unit_tag(unit.name)}"
+    name = model.machines[unit.machine].name
+    execute = functools.partial(localexec.run, controller, model.uuid, unit.name)
+    await controller.tools.listen(machine, name, f"{agent}/agent.socket", execute)
+
+
 class Runner:
     """Runs hooks of one unit.
 
@@ -71,8 +85,7 @@ class Runner:
         charm = context.app.charm
         tree = await controller.trees.get(controller.charm_file(charm.sha256), charm.sha256)
         await asyncio.to_thread(self._prepare, context, machine, agent, tree)
-        name = context.model.machines[context.unit.machine].name
-        await controller.tools.listen(machine, name, f"{agent}/agent.socket")
+        await listen(controller, context.model, context.unit, machine)
         identifier = f"{context.unit.name}-{context.hook.name}-{secrets.token_hex(8)}"
         env = environment(context, agent, identifier)
         env["PATH"] = system_path(f"{data}/tools")

@@ -30,9 +30,19 @@ STARTED = b"ready"
 SHIM = """#!{python} -IS
 import sys
 sys.path.insert(0, "{library}")
-from federation_lab.machine import client
-sys.exit(client.main("{verb}", sys.argv[1:]))
+{load}
+sys.exit({call})
 """
+_MANAGED = "from federation_lab.machine import client", 'client.main("{verb}", sys.argv[1:])'
+SHIMS = {
+    "systemctl": _MANAGED,
+    "journalctl": _MANAGED,
+    "juju-exec": (
+        "from federation_lab.juju import execclient",
+        "execclient.main(sys.argv[1:])",
+    ),
+}
+"""Programs of a machine that are the lab's: what to import, and what to call."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -132,11 +142,11 @@ def mount_all(spec: Spec) -> None:
 
 
 def write_shims(spec: Spec) -> None:
-    """Put our systemctl and journalctl in the place of the system's, in the machine's layer."""
-    for verb in ("systemctl", "journalctl"):
-        path, text = (
-            f"/usr/bin/{verb}",
-            SHIM.format(python=spec.python, library=LIBRARY, verb=verb),
+    """Put our programs in the place of the system's, in the machine's layer."""
+    for verb, (load, call) in SHIMS.items():
+        path = f"/usr/bin/{verb}"
+        text = SHIM.format(
+            python=spec.python, library=LIBRARY, load=load, call=call.format(verb=verb)
         )
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if file.read(len(text) + 1) == text.encode():
