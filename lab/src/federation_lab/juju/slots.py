@@ -9,30 +9,38 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator
 
-# A hook of a region that is cut off or stands still may take long; others don't wait for it.
-LONGEST_WAIT = 10.0
+# What runs for longer waits for something, such as a control plane that starts, or a region that
+# is cut off or stands still: its place is another's.
+LONGEST_HOLD = 2.0
 
 
 class Slots:
     """Places for running hooks.
 
     Args:
-        count: How many; none given: one more than there are processors.
-        longest_wait: Seconds after which a hook runs without a place.
+        count: How many; none given: as many as there are processors, at least 2.
+        longest_hold: Seconds after which a hook that still runs has no place any more.
     """
 
-    def __init__(self, count: int | None = None, longest_wait: float = LONGEST_WAIT) -> None:
-        self._places = asyncio.Semaphore(count or (os.cpu_count() or 1) + 1)
-        self._longest_wait = longest_wait
+    def __init__(self, count: int | None = None, longest_hold: float = LONGEST_HOLD) -> None:
+        self._places = asyncio.Semaphore(count or max(2, os.cpu_count() or 1))
+        self._longest_hold = longest_hold
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
-        """Holds a place, if there is one soon."""
-        held = False
-        with contextlib.suppress(TimeoutError):
-            held = await asyncio.wait_for(self._places.acquire(), self._longest_wait)
+        """Waits for a place and holds it."""
+        await self._places.acquire()
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._places.release()
+
+        timer = asyncio.get_running_loop().call_later(self._longest_hold, release)
         try:
             yield
         finally:
-            if held:
-                self._places.release()
+            timer.cancel()
+            release()

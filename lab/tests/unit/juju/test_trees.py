@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from federation_lab.juju.slots import Slots
 from federation_lab.juju.trees import KEPT_SECONDS, Trees, place
 
 SHARED = "/opt/lab/charms"
@@ -71,29 +70,3 @@ async def test_a_new_charm_replaces_the_files_of_the_old_one(folder: Path, tmp_p
     assert (unit / "venv").readlink() == Path(SHARED, "bb", "venv")
     assert (unit / "dispatch").read_text() == "2"
     assert names(unit / "src") == ["a", "own"]
-
-
-async def test_no_more_hooks_run_at_once_than_there_are_places() -> None:
-    slots = Slots(2, longest_wait=5)
-    running, most = 0, 0
-
-    async def hook() -> None:
-        nonlocal running, most
-        async with slots.place():
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.01)
-            running -= 1
-
-    await asyncio.gather(*(hook() for _ in range(6)))
-    assert most == 2
-
-
-async def test_a_hook_that_stands_still_does_not_stop_the_others() -> None:
-    slots = Slots(1, longest_wait=0.01)
-    async with slots.place():
-        for _ in range(3):
-            async with asyncio.timeout(1), slots.place():
-                pass
-    async with asyncio.timeout(1), slots.place():
-        pass
