@@ -6,9 +6,10 @@ where the client library's exceptions become `kubefed.errors`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import urllib3.exceptions
@@ -17,6 +18,7 @@ from kubernetes.client import ApiClient, ApiException, Configuration
 
 from kubefed import errors
 from kubefed.api import FIELD_MANAGER, Manifest, TargetKind
+from kubefed.dryrun import current_plan, label
 
 DEFAULT_TIMEOUT_S = 10.0
 _PAGE = 500
@@ -86,6 +88,7 @@ class Resources:
     ) -> None:
         self.api = api
         self.dry_run = dry_run
+        self._plan = current_plan()
         self._timeout = (min(timeout_s, 5.0), timeout_s)
 
     def get(self, kind: TargetKind, name: str, namespace: str | None = None) -> Manifest | None:
@@ -141,13 +144,16 @@ class Resources:
             errors.Conflict: there is one of that name.
         """
         name, namespace = _identity(manifest)
-        return self.request(
-            "POST",
-            kind.path(namespace),
-            body=manifest,
-            query={"fieldManager": FIELD_MANAGER},
-            what=f"create {label(kind, name, namespace)}",
-        )
+        self._note("create", kind, name, namespace)
+        with self._unhoused(kind, namespace):
+            return self.request(
+                "POST",
+                kind.path(namespace),
+                body=manifest,
+                query={"fieldManager": FIELD_MANAGER},
+                what=f"create {label(kind, name, namespace)}",
+            )
+        return manifest
 
     def apply(self, kind: TargetKind, manifest: Manifest) -> bool:
         """Make an object be as given (server-side apply); say whether that changed anything.
@@ -157,23 +163,32 @@ class Resources:
         """
         name, namespace = _identity(manifest)
         before = self.get(kind, name, namespace)
-        after = self.put(kind, manifest)
-        if before is None:
-            return True
+        after = self._put(kind, manifest)
         # A dry run gives the old resourceVersion, whatever it would change.
-        return _content(before) != _content(after)
+        changed = before is None or _content(before) != _content(after)
+        if changed:
+            self._note("change" if before else "create", kind, name, namespace)
+        return changed
 
     def put(self, kind: TargetKind, manifest: Manifest) -> Manifest:
         """As `apply`, with one request, for whom it is all the same what was there before."""
+        if self.dry_run:
+            _ = self.apply(kind, manifest)
+            return manifest
+        return self._put(kind, manifest)
+
+    def _put(self, kind: TargetKind, manifest: Manifest) -> Manifest:
         name, namespace = _identity(manifest)
-        return self.request(
-            "PATCH",
-            kind.path(namespace, name),
-            body=manifest,
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
-            content_type="application/apply-patch+yaml",
-            what=f"apply {label(kind, name, namespace)}",
-        )
+        with self._unhoused(kind, namespace):
+            return self.request(
+                "PATCH",
+                kind.path(namespace, name),
+                body=manifest,
+                query={"fieldManager": FIELD_MANAGER, "force": "true"},
+                content_type="application/apply-patch+yaml",
+                what=f"apply {label(kind, name, namespace)}",
+            )
+        return manifest
 
     def replace(self, kind: TargetKind, manifest: Manifest) -> Manifest:
         """Write an object whole; it must carry the resourceVersion that it was read with.
@@ -182,6 +197,7 @@ class Resources:
             errors.Conflict: somebody else wrote it since.
         """
         name, namespace = _identity(manifest)
+        self._note("change", kind, name, namespace)
         return self.request(
             "PUT",
             kind.path(namespace, name),
@@ -194,6 +210,7 @@ class Resources:
         self, kind: TargetKind, name: str, namespace: str | None, change: Manifest
     ) -> Manifest:
         """Change an object by a JSON merge patch (RFC 7386)."""
+        self._note("change", kind, name, namespace)
         return self.request(
             "PATCH",
             kind.path(namespace, name),
@@ -214,7 +231,21 @@ class Resources:
             )
         except errors.NotFound:
             return False
+        self._note("delete", kind, name, namespace)
         return True
+
+    def _note(self, verb: str, kind: TargetKind, name: str, namespace: str | None) -> None:
+        if self.dry_run:
+            self._plan.note(verb, kind, name, namespace)
+
+    @contextlib.contextmanager
+    def _unhoused(self, kind: TargetKind, namespace: str | None) -> Generator[None]:
+        """Pass over "not found" in a dry run where the object's home would be made before it."""
+        try:
+            yield
+        except errors.NotFound:
+            if not (self.dry_run and self._plan.will_house(kind, namespace)):
+                raise
 
     def request(
         self,
@@ -296,11 +327,6 @@ def message_of(data: bytes) -> str:
     except ValueError:
         return ""
     return str(body.get("message") or "") if isinstance(body, dict) else ""
-
-
-def label(kind: TargetKind, name: str, namespace: str | None = None) -> str:
-    """Name an object for a human: "Secret ns/name"."""
-    return f"{kind.kind} {namespace}/{name}" if namespace else f"{kind.kind} {name}"
 
 
 def _content(manifest: Manifest) -> Manifest:

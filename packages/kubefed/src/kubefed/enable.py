@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kubernetes.client import ApiClient
@@ -30,7 +30,7 @@ from kubefed.api import (
 )
 from kubefed.api.names import V1BETA1
 from kubefed.clients import Resources
-from kubefed.install import CRD, apply_crds, await_gone
+from kubefed.install import CRD, apply_crds, await_gone, need_installed
 
 STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.2
@@ -103,17 +103,17 @@ def plan_enable(api: ApiClient, directive: Directive, *, namespace: str) -> list
     """
     host = Resources(api)
     found = discovery.find(discovery.resources(host), directive.name, version=directive.version)
-    enabled = [each["metadata"]["name"] for each in host.list(FEDERATED_TYPE_CONFIG, namespace)]
-    _check(found, enabled)
+    kinds = FederatedType.of(
+        found.kind, group=directive.federated_group, version=directive.federated_version
+    )
+    enabled = host.list(FEDERATED_TYPE_CONFIG, namespace)
+    check(found, kinds, [TypeConfig.from_object(each).type for each in enabled])
     crd = federated_crd(
         found.kind,
         found.short_names,
         discovery.has_replicas(discovery.openapi_of(host, found.kind), found.kind),
         directive.federated_group,
         directive.federated_version,
-    )
-    kinds = FederatedType.of(
-        found.kind, group=directive.federated_group, version=directive.federated_version
     )
     return [crd, TypeConfig(kinds).to_object(namespace)]
 
@@ -135,6 +135,7 @@ def enable(
     Returns:
         The type that is federated now.
     """
+    need_installed(Resources(api), namespace)
     crd, type_config = plan_enable(api, directive, namespace=namespace)
     kinds = TypeConfig.from_object(type_config).type
     host = Resources(api, dry_run=dry_run)
@@ -147,45 +148,75 @@ def enable(
 
 
 def disable(
-    api: ApiClient, name: str, *, namespace: str, delete_crd: bool = False, force: bool = False
+    api: ApiClient,
+    directive: Directive,
+    *,
+    namespace: str,
+    delete_crd: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> FederatedType:
     """Stop federating a kind; what is in the members stays.
 
     Args:
         api: the host cluster.
-        name: the target as `enable` takes it, or the FederatedTypeConfig's name.
+        directive: the target as `enable` takes it, or the FederatedTypeConfig's name. Its group
+            and versions say which kind to delete where the FederatedTypeConfig is gone already.
         namespace: the federation's namespace.
         delete_crd: also delete the federated kind, if it has no objects.
         force: don't wait for a controller to stop carrying the kind.
+        dry_run: let the API server check every step and do none.
 
     Raises:
         errors.NotFound: the kind isn't federated.
         errors.AskOperator: the federated kind still has objects.
         errors.RetryLater: no controller has confirmed; it may not be running.
     """
-    host = Resources(api)
-    manifest = _type_config(host, name, namespace)
-    kinds = TypeConfig.from_object(manifest).type
+    host = Resources(api, dry_run=dry_run)
+    manifest = _find_type_config(host, directive.name, namespace)
+    if manifest is None and not delete_crd:
+        raise errors.NotFound(f"{directive.name} is not federated; see kubefed status")
+    kinds = TypeConfig.from_object(manifest).type if manifest else _former(host, directive)
     if delete_crd and (count := len(host.list(kinds.federated))):
         raise errors.AskOperator(
             f"{kinds.federated.kind} still has {count} objects, which deleting the kind would "
             "delete with all that they placed; delete them first, or keep the kind"
         )
+    if manifest:
+        _stop(host, kinds, namespace, force=force)
+    if kinds.target not in STANDARD_KINDS:
+        for kind, right in _rights(kinds, namespace):
+            if kind == CLUSTER_ROLE:
+                _drop_own_role(host, right)
+    if delete_crd:
+        deleted = host.delete(CRD, kinds.federated.full_name)
+        if not (deleted or manifest):
+            raise errors.NotFound(
+                f"{kinds.name} is not federated, and there is no {kinds.federated.full_name}"
+            )
+        await_gone(host, CRD, kinds.federated.full_name)
+    return kinds
+
+
+def _stop(host: Resources, kinds: FederatedType, namespace: str, *, force: bool) -> None:
     where = (FEDERATED_TYPE_CONFIG, kinds.name, namespace)
     if not force:
         host.patch(*where, {"spec": {"propagation": Toggle.DISABLED.value}})
-        _await(lambda: _stopped(host.get(*where)), kinds)
+        if not host.dry_run:
+            _await(lambda: _stopped(host.get(*where)), kinds)
     host.delete(*where)
     if force:
         _drop_finalizer(host, kinds.name, namespace)
-    _await(lambda: host.get(*where) is None, kinds)
-    for kind, right in _rights(kinds, namespace):
-        if kinds.target not in STANDARD_KINDS and kind == CLUSTER_ROLE:
-            _drop_own_role(host, right)
-    if delete_crd:
-        host.delete(CRD, kinds.federated.full_name)
-        await_gone(host, CRD, kinds.federated.full_name)
-    return kinds
+    if not host.dry_run:
+        _await(lambda: host.get(*where) is None, kinds)
+
+
+def _former(host: Resources, directive: Directive) -> FederatedType:
+    """The type that a kind was, where only the federated kind is left of it."""
+    found = discovery.find(discovery.resources(host), directive.name, version=directive.version)
+    return FederatedType.of(
+        found.kind, group=directive.federated_group, version=directive.federated_version
+    )
 
 
 def federated_type(api: ApiClient, name: str, *, namespace: str) -> FederatedType:
@@ -199,7 +230,10 @@ def federated_type(api: ApiClient, name: str, *, namespace: str) -> FederatedTyp
     Raises:
         errors.NotFound: the kind isn't federated.
     """
-    return TypeConfig.from_object(_type_config(Resources(api), name, namespace)).type
+    manifest = _find_type_config(Resources(api), name, namespace)
+    if manifest is None:
+        raise errors.NotFound(f"{name} is not federated; see kubefed status")
+    return TypeConfig.from_object(manifest).type
 
 
 def enabled_types(api: ApiClient, *, namespace: str) -> list[TypeConfig]:
@@ -213,7 +247,19 @@ def enabled_types(api: ApiClient, *, namespace: str) -> list[TypeConfig]:
     return sorted((TypeConfig.from_object(each) for each in found), key=lambda each: each.name)
 
 
-def _check(found: discovery.Resource, enabled: list[str]) -> None:
+def check(
+    found: discovery.Resource, kinds: FederatedType, enabled: Iterable[FederatedType]
+) -> None:
+    """Refuse what can't be federated, or not beside what is already (pure).
+
+    Args:
+        found: the kind.
+        kinds: the type that it would become.
+        enabled: the types that are federated.
+
+    Raises:
+        errors.UsageError: the text says why, and what to do instead.
+    """
     kind = found.kind
     if kind.group in (TYPES_GROUP, CORE_GROUP, SCHEDULING_GROUP):
         raise errors.UsageError(f"{kind.full_name} is a kind of the federation itself")
@@ -221,11 +267,28 @@ def _check(found: discovery.Resource, enabled: list[str]) -> None:
         raise errors.UsageError(
             f"{kind.full_name} can't be federated: its objects know no {', '.join(missing)}"
         )
-    for same in _SAME:
-        if kind.full_name in same and (twin := sorted(same & {*enabled} - {kind.full_name})):
-            raise errors.UsageError(
-                f"{kind.full_name} is the same as {twin[0]}, which is federated already"
-            )
+    for each in enabled:
+        if reason := _in_the_way(each, kinds):
+            raise errors.UsageError(reason)
+
+
+def _in_the_way(known: FederatedType, wanted: FederatedType) -> str:
+    old, new = known.federated, wanted.federated
+    if known.name == wanted.name:
+        if (old.full_name, old.version) == (new.full_name, new.version):
+            return ""
+        return (
+            f"{wanted.name} is federated already, as {old.full_name}/{old.version}; disable it "
+            f"before federating it as {new.full_name}/{new.version}"
+        )
+    if any({known.name, wanted.name} <= same for same in _SAME):
+        return f"{wanted.name} is the same as {known.name}, which is federated already"
+    if old.full_name == new.full_name:
+        return (
+            f"{new.full_name} stands for {known.name} already; give another --federated-group "
+            f"for {wanted.name}"
+        )
+    return ""
 
 
 def _rights(kinds: FederatedType, namespace: str) -> list[tuple[TargetKind, Manifest]]:
@@ -257,17 +320,14 @@ def _drop_own_role(host: Resources, role: Manifest) -> None:
         host.delete(CLUSTER_ROLE, name)
 
 
-def _type_config(host: Resources, name: str, namespace: str) -> Manifest:
+def _find_type_config(host: Resources, name: str, namespace: str) -> Manifest | None:
     if manifest := host.get(FEDERATED_TYPE_CONFIG, name, namespace):
         return manifest
     try:
         target = discovery.find(discovery.resources(host), name).kind
     except errors.NotFound:
-        target = None
-    manifest = host.get(FEDERATED_TYPE_CONFIG, target.full_name, namespace) if target else None
-    if manifest is None:
-        raise errors.NotFound(f"{name} is not federated; see kubefed status")
-    return manifest
+        return None
+    return host.get(FEDERATED_TYPE_CONFIG, target.full_name, namespace)
 
 
 def _stopped(manifest: Manifest | None) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from kubefed import errors
-from kubefed.api import FederatedType, Manifest, TargetKind
+from kubefed.api import FederatedType, Manifest, TargetKind, plural_of
 
 # What a cluster's own controllers keep for Services, and what the federation keeps for itself.
 LEFT_OUT = frozenset(
@@ -47,11 +47,13 @@ class Outcome:
 
     Attributes:
         objects: the federated objects, namespaces first.
+        kinds: the kind of each of them.
         skipped: what was left out, and why.
         not_federated: kinds without a federated type, as `group/Kind`.
     """
 
     objects: tuple[Manifest, ...]
+    kinds: tuple[TargetKind, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     not_federated: tuple[str, ...] = ()
 
@@ -96,9 +98,10 @@ def federate_all(manifests: Iterable[Manifest], types: Sequence[FederatedType]) 
         manifests: plain objects; federated ones among them are passed on as they are.
         types: the types that are federated.
     """
-    known = {(each.target.group, each.target.kind): each for each in types}
-    federated = {(each.federated.group, each.federated.kind) for each in types}
-    objects: list[Manifest] = []
+    # The first of several types of a kind counts.
+    known = {(each.target.group, each.target.kind): each for each in reversed(types)}
+    federated = {(each.federated.group, each.federated.kind): each for each in reversed(types)}
+    objects: list[tuple[Manifest, TargetKind]] = []
     skipped: list[tuple[str, str]] = []
     missing: set[str] = set()
     for manifest in manifests:
@@ -106,14 +109,35 @@ def federate_all(manifests: Iterable[Manifest], types: Sequence[FederatedType]) 
         if reason := skip_reason(manifest):
             skipped.append((describe(manifest), reason))
         elif kind in federated:
-            objects.append(manifest)
+            objects.append((manifest, federated[kind].federated))
         elif kind in known:
-            objects.append(federate(manifest, known[kind]))
+            objects.append((federate(manifest, known[kind]), known[kind].federated))
         else:
             missing.add("/".join(each for each in kind if each))
     # A namespace must be federated before anything in it can be placed.
-    objects.sort(key=lambda each: each["kind"] != "FederatedNamespace")
-    return Outcome(tuple(objects), tuple(skipped), tuple(sorted(missing)))
+    objects.sort(key=lambda each: each[0]["kind"] != "FederatedNamespace")
+    return Outcome(
+        objects=tuple(each for each, _ in objects),
+        kinds=tuple(kind for _, kind in objects),
+        skipped=tuple(skipped),
+        not_federated=tuple(sorted(missing)),
+    )
+
+
+def guessed(manifests: Iterable[Manifest]) -> list[FederatedType]:
+    """Guess the types that objects of kinds nobody has federated would have.
+
+    Args:
+        manifests: plain objects; which have no namespace are taken for cluster-scoped.
+    """
+    found: dict[tuple[str, str], FederatedType] = {}
+    for manifest in manifests:
+        group, kind = group_kind(manifest)
+        version = str(manifest["apiVersion"]).rpartition("/")[2]
+        namespaced = bool(manifest["metadata"].get("namespace"))
+        target = TargetKind(group, version, kind, plural_of(kind), namespaced)
+        found.setdefault((group, kind), FederatedType.of(target))
+    return list(found.values())
 
 
 def federate(manifest: Manifest, kinds: FederatedType) -> Manifest:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from kubernetes.client import ApiClient
+from pydantic import ValidationError
 
 from kubefed import errors, rbac
 from kubefed.accounts import Token, mint_token
@@ -50,35 +51,36 @@ def install(
 ) -> None:
     """Install the federation in a host cluster; safe to repeat, and then nothing is written.
 
-    An existing KubeFedConfig keeps its values. The ten FederatedTypeConfigs are made with it, so
-    a type that is disabled later stays so when this runs again.
+    An existing KubeFedConfig keeps its values; feature gates that it doesn't name are added at
+    their defaults, as v0.10.0's webhook does. The ten FederatedTypeConfigs are made with it, so a
+    type that is disabled later stays so when this runs again.
 
     Args:
         api: the host cluster.
         namespace: the federation's namespace.
         scope: "Cluster" or "Namespaced"; counts only where there is no KubeFedConfig yet.
-        dry_run: let the API server check what can be checked before the kinds exist.
+        dry_run: let the API server check what can be checked before the kinds exist; the steps
+            are gathered by `kubefed.dryrun.planned`.
 
     Raises:
         errors.KubefedError: what is wrong, and whether to try again.
     """
     host = Resources(api, dry_run=dry_run)
     apply_crds(host, [*core_crds(), *standard_crds()])
-    config = host.get(KUBEFED_CONFIG, CONFIG_NAME, namespace)
-    settings = KubeFedConfig.from_object(config) if config else KubeFedConfig(scope=Scope(scope))
-    namespaced = settings.scope is Scope.NAMESPACED
+    found = settings(host, namespace)
+    wanted = found or KubeFedConfig(scope=Scope(scope))
+    namespaced = wanted.scope is Scope.NAMESPACED
     _create_once(host, NAMESPACE, _namespace(namespace))
     if namespaced:
         # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
         _ = host.put(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
-    if dry_run and host.get(NAMESPACE, namespace) is None:
-        return  # nothing more can be checked in a namespace that isn't there
     _ = host.put(SERVICE_ACCOUNT, _account(namespace))
     for kind, manifest in rbac.controller_objects(namespace, namespaced=namespaced):
         _ = host.put(kind, manifest)
     for manifest in rbac.aggregate_roles():
         _ = host.put(CLUSTER_ROLE, manifest)
-    if config:
+    if found:
+        _complete_gates(host, found, namespace)
         return
     for target in STANDARD_KINDS:
         if target.namespaced or not namespaced:
@@ -88,10 +90,29 @@ def install(
                 TypeConfig(FederatedType.of(target)).to_object(namespace),
             )
     # Last, since its presence says that the rest was made.
-    _create_once(host, KUBEFED_CONFIG, settings.to_object(namespace))
+    _create_once(host, KUBEFED_CONFIG, wanted.to_object(namespace))
 
 
-def uninstall(api: ApiClient, *, namespace: str) -> None:
+def settings(host: Resources, namespace: str) -> KubeFedConfig | None:
+    """Give the federation's settings; None if there are none.
+
+    Args:
+        host: the host cluster.
+        namespace: the federation's namespace.
+
+    Raises:
+        errors.AskOperator: they can't be read.
+    """
+    manifest = host.get(KUBEFED_CONFIG, CONFIG_NAME, namespace)
+    try:
+        return KubeFedConfig.from_object(manifest) if manifest else None
+    except ValidationError as error:
+        raise errors.AskOperator(
+            f"KubeFedConfig {namespace}/{CONFIG_NAME} is not valid; correct it: {error}"
+        ) from error
+
+
+def uninstall(api: ApiClient, *, namespace: str, dry_run: bool = False) -> None:
     """Take the federation out of a host cluster, with every federated object.
 
     What was carried to the members stays there. The clusters must have left first: their
@@ -100,12 +121,13 @@ def uninstall(api: ApiClient, *, namespace: str) -> None:
     Args:
         api: the host cluster.
         namespace: the federation's namespace.
+        dry_run: let the API server check every step and do none.
 
     Raises:
         errors.MembershipError: clusters are still joined.
         errors.RetryLater: something is still being deleted.
     """
-    host = Resources(api)
+    host = Resources(api, dry_run=dry_run)
     joined = [each["metadata"]["name"] for each in host.list(KUBEFED_CLUSTER, namespace)]
     if joined:
         raise errors.MembershipError(
@@ -119,6 +141,19 @@ def uninstall(api: ApiClient, *, namespace: str) -> None:
     host.delete(rbac.CLUSTER_ROLE_BINDING, rbac.controller_binding(namespace))
     host.delete(NAMESPACE, namespace)
     await_gone(host, NAMESPACE, namespace)
+
+
+def need_installed(host: Resources, namespace: str) -> None:
+    """Refuse a host that has no federation.
+
+    Raises:
+        errors.NotInstalled: it has none in that namespace.
+    """
+    if host.get(CRD, KUBEFED_CLUSTER.full_name) is None or host.get(NAMESPACE, namespace) is None:
+        raise errors.NotInstalled(
+            f"{host.api.configuration.host} has no federation in namespace {namespace}; "
+            "install it there first (kubefed init)"
+        )
 
 
 def controller_credentials(api: ApiClient, *, namespace: str, lifetime: timedelta) -> Token:
@@ -160,6 +195,8 @@ def await_gone(cluster: Resources, kind: TargetKind, name: str) -> None:
     Raises:
         errors.RetryLater: it is still there; the text says what keeps it.
     """
+    if cluster.dry_run:
+        return
     if _wait(lambda: cluster.get(kind, name) is None, GONE_SECONDS):
         return
     manifest = cluster.get(kind, name) or {}
@@ -193,6 +230,15 @@ def _create_once(host: Resources, kind: TargetKind, manifest: Manifest) -> None:
     if host.get(kind, metadata["name"], metadata.get("namespace")) is None:
         # Applied, not posted: API servers let a POST of a kind younger than 2 s sleep for 2 s.
         _ = host.put(kind, manifest)
+
+
+def _complete_gates(host: Resources, found: KubeFedConfig, namespace: str) -> None:
+    manifest = host.get(KUBEFED_CONFIG, CONFIG_NAME, namespace) or {}
+    known: list[Manifest] = (manifest.get("spec") or {}).get("featureGates") or []
+    gates: list[Manifest] = found.to_object(namespace)["spec"]["featureGates"]
+    if {each["name"] for each in gates} - {each["name"] for each in known}:
+        change: Manifest = {"spec": {"featureGates": gates}}
+        _ = host.patch(KUBEFED_CONFIG, CONFIG_NAME, namespace, change)
 
 
 def _drop_type_config(host: Resources, manifest: Manifest) -> None:

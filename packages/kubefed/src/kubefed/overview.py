@@ -124,6 +124,61 @@ def read(api: ApiClient, *, namespace: str) -> Overview:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the one table that a person sees.
+
+    Attributes:
+        what: "cluster", "type" or "object".
+        name: its name.
+        where: a cluster's endpoint, a type's federated kind, the cluster that an object isn't
+            right in.
+        state: its state; an object's is the reason as the API has it.
+        explain: the state in words.
+    """
+
+    what: str
+    name: str
+    where: str
+    state: str
+    explain: str
+
+
+def rows(found: Overview) -> list[Row]:
+    """Give the overview as one table: clusters, types, then objects that aren't in order (pure).
+
+    Args:
+        found: the overview.
+    """
+    table = [
+        Row("cluster", each.name, each.endpoint, _readiness(each.ready), _about_cluster(each))
+        for each in found.clusters
+    ]
+    table += [
+        Row("type", each.name, each.kind, _running(each), f"{each.objects} objects")
+        for each in found.types
+    ]
+    table += [
+        Row("object", each.object, each.cluster, each.reason, each.explain)
+        for each in found.problems
+    ]
+    return table
+
+
+def _readiness(ready: bool | None) -> str:
+    return {True: "ready", False: "not ready", None: "unknown"}[ready]
+
+
+def _about_cluster(cluster: Cluster) -> str:
+    return ", ".join(each for each in (cluster.version, cluster.message) if each)
+
+
+def _running(state: TypeState) -> str:
+    if not state.propagation:
+        return "disabled"
+    return {True: "running", False: "not running", None: "unknown"}[state.running]
+
+
 def type_state(manifest: Mapping[str, Any], objects: int) -> TypeState:
     """Read the state of a type from its FederatedTypeConfig.
 

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 from kubefed import errors
+from kubefed.api import NAMESPACE
 from kubefed.cli import app
-from kubefed.cli.common import exit_status
+from kubefed.cli.common import Format, exit_status, go_flags
+from kubefed.cli.host import Host
+from kubefed.dryrun import current_plan, planned
 from typer.testing import CliRunner
 
 runner = CliRunner()
 
 VERBS = {
     "init": ["--host-cluster-context", "--kubefed-namespace", "--dry-run"],
-    "uninstall": ["--host-cluster-context"],
+    "uninstall": ["--host-cluster-context", "--dry-run"],
     "join": [
         "--cluster-context",
         "--host-cluster-name",
@@ -21,11 +25,11 @@ VERBS = {
         "--error-on-existing",
         "--dry-run",
     ],
-    "unjoin": ["--cluster-context", "--host-cluster-name", "--force"],
+    "unjoin": ["--cluster-context", "--host-cluster-name", "--force", "--dry-run"],
     "enable": ["--federated-group", "--version", "--federated-version", "--output", "--filename"],
-    "disable": ["--federated-group", "--version", "--delete-crd", "--filename"],
-    "federate": ["--enable-type", "--contents", "--filename", "--skip-api-resources"],
-    "status": ["--format"],
+    "disable": ["--federated-group", "--version", "--delete-crd", "--filename", "--dry-run"],
+    "federate": ["--enable-type", "--contents", "--filename", "--skip-api-resources", "--dry-run"],
+    "status": [],
     "controller": ["--kubeconfig", "--context", "--region-health", "--metrics-address"],
     "version": [],
 }
@@ -35,7 +39,7 @@ VERBS = {
 def test_verbs_and_their_flags(verb: str) -> None:
     result = runner.invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    for flag in VERBS[verb]:
+    for flag in VERBS[verb] if verb == "controller" else [*VERBS[verb], "--format"]:
         assert flag in result.stdout
 
 
@@ -55,6 +59,21 @@ def test_the_version() -> None:
         (["init", "--host-cluster-context", "x"], "cannot use context 'x'"),
         (["enable"], "give either TYPE or --filename"),
         (["enable", "pods", "-o", "json"], "'yaml' is the only one"),
+        (["disable", "pods", "--version", "v1"], "which kind --delete-crd deletes; add it"),
+        (["disable", "pods", "--federated-group", "a.b"], "which kind --delete-crd deletes"),
+        (["federate", "pods", "x", "-f", "y"], "--filename goes without TYPE and NAME"),
+        (["federate", "pods", "x", "-o", "yaml", "-t"], "--enable-type changes the host"),
+        (["unjoin", "a", "--host-cluster-name", "b/c"], "cannot use the current context"),
+        (["unjoin"], "Missing argument 'NAME'; see kubefed unjoin --help"),
+        (["jion", "a"], "No such command 'jion'"),
+        (["join", "a", "--labels", "b=c"], "No such option: --labels"),
+        (["join", "a", "b"], "unexpected extra argument"),
+        (["init", "--scope", "World"], "not one of 'Cluster', 'Namespaced'"),
+        (["status", "--format", "xml"], "not one of 'table', 'json', 'yaml'"),
+        (["init", "--dry-run=maybe"], "--dry-run is either true or false, not 'maybe'"),
+        (["status", "--dry-run"], "No such option: --dry-run"),
+        (["controller", "--kubeconfg", "x"], "No such option: --kubeconfg"),
+        (["orphaning-deletion", "stop"], "No such command 'stop'"),
         (["federate", "pods"], "give either TYPE and NAME or --filename"),
         (["federate", "-f", "/nowhere/at.all"], "cannot read"),
         (["join", "a", "--label", "x"], "is no label"),
@@ -69,6 +88,78 @@ def test_wrong_usage_is_one_clear_line(arguments: list[str], text: str, tmp_path
     assert text in result.stderr
     assert result.stderr.startswith("kubefed: error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_no_verb_shows_the_verbs() -> None:
+    result = runner.invoke(app, [])
+    assert result.exit_code == 2
+    assert result.stdout.count("Usage:") == 1
+    assert "orphaning-deletion" in result.stdout
+
+
+def test_flags_as_go_takes_them() -> None:
+    words = ["join", "a", "--dry-run=true", "--error-on-existing=false", "--label=x=true"]
+    assert go_flags(words) == [
+        "join",
+        "a",
+        "--dry-run",
+        "--no-error-on-existing",
+        "--label=x=true",
+    ]
+    assert go_flags(["--force=F", "--delete-crd=0", "--error-on-existing=1"]) == [
+        "--error-on-existing"
+    ]
+
+
+def test_kubefedctls_log_level_is_taken(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["status", "--v=2", "--kubeconfig", str(tmp_path / "none")])
+    assert "cannot use the current context" in result.stderr
+
+
+def kubeconfig(path: Path, *contexts: str) -> Path:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": contexts[0],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [
+            {"name": each, "context": {"cluster": "c", "user": "u", "namespace": f"of-{each}"}}
+            for each in contexts
+        ],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_the_namespace_is_the_contexts(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", "palermo", "napoli")
+    assert Host(kubeconfig=path).default_namespace() == "of-palermo"
+    assert Host(kubeconfig=path, context="napoli").default_namespace() == "of-napoli"
+
+
+def test_nobody_there_is_for_later_and_a_host_name_for_now(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", "a/b")
+    result = runner.invoke(app, ["status", f"--kubeconfig={path}"])
+    assert result.exit_code == 75
+    assert "unreachable" in result.stderr
+    result = runner.invoke(app, ["unjoin", "x", "--force", f"--kubeconfig={path}"])
+    assert result.exit_code == 2
+    assert "since it has ':' or '/' in it; give another by --host-cluster-name" in result.stderr
+
+
+def test_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    Host().answer("Done.", cluster="palermo")
+    assert capsys.readouterr().out == "Done.\n"
+    Host(output=Format.JSON).answer("Done.", cluster="palermo")
+    assert json.loads(capsys.readouterr().out) == {"cluster": "palermo", "dry_run": False}
+    with planned():
+        current_plan().note("create", NAMESPACE, "shop")
+        Host(dry_run=True).answer("It can be done.")
+        assert capsys.readouterr().out == "would create Namespace shop\nIt can be done.\n"
+        Host(dry_run=True, output=Format.JSON).answer("It can be done.")
+        found = json.loads(capsys.readouterr().out)
+    assert found == {"dry_run": True, "would": ["create Namespace shop"]}
 
 
 def test_exit_statuses() -> None:
@@ -93,6 +184,17 @@ data: {x: y}
     assert manifest["kind"] == "FederatedConfigMap"
     assert manifest["spec"]["template"] == {"data": {"x": "y"}}
     assert "left out Endpoints shop/a" in result.stderr
+
+
+def test_kinds_that_nobody_has_federated_are_translated_too(tmp_path: Path) -> None:
+    manifest = "{apiVersion: example.com/v1, kind: Policy, metadata: {name: a, namespace: shop}}"
+    arguments = ["federate", "-f", "-", "-o", "yaml", f"--kubeconfig={tmp_path / 'none'}"]
+    result = runner.invoke(app, arguments, input=manifest)
+    assert result.exit_code == 0, result.stderr
+    [federated] = yaml.safe_load_all(result.stdout)
+    assert federated["kind"] == "FederatedPolicy"
+    assert federated["metadata"] == {"name": "a", "namespace": "shop"}
+    assert "example.com/Policy taken for kinds of the usual names" in result.stderr
 
 
 def test_a_directory_of_manifests(tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig
 from kubefed.membership import Cluster
-from kubefed.overview import Overview, problems, type_state, warnings_of
+from kubefed.overview import (
+    Overview,
+    Problem,
+    Row,
+    TypeState,
+    problems,
+    rows,
+    type_state,
+    warnings_of,
+)
 
 KINDS = FederatedType.of(CONFIG_MAP)
 
@@ -129,3 +138,26 @@ def test_what_is_known_of_a_cluster(
     cluster = Cluster.from_object(kubefed_cluster(*conditions))
     assert (cluster.ready, cluster.message) == (ready, message)
     assert Overview((cluster,), (), ()).healthy is bool(ready)
+
+
+def test_one_table() -> None:
+    ready = Cluster.from_object(
+        kubefed_cluster({"type": "Ready", "status": "True", "message": "ok"})
+    )
+    unknown = Cluster.from_object(kubefed_cluster())
+    types = [
+        TypeState("configmaps", "FederatedConfigMap", True, True, 3),
+        TypeState("jobs.batch", "FederatedJob", False, None, 0),
+        TypeState("secrets", "FederatedSecret", True, None, 1),
+    ]
+    problem = Problem("FederatedSecret shop/a", "palermo", "CreationFailed", "refused")
+    table = rows(Overview((ready, unknown), tuple(types), (problem,)))
+    endpoint = ready.endpoint
+    assert table == [
+        Row("cluster", "palermo", endpoint, "ready", "ok"),
+        Row("cluster", "palermo", endpoint, "unknown", "not probed yet"),
+        Row("type", "configmaps", "FederatedConfigMap", "running", "3 objects"),
+        Row("type", "jobs.batch", "FederatedJob", "disabled", "0 objects"),
+        Row("type", "secrets", "FederatedSecret", "unknown", "1 objects"),
+        Row("object", "FederatedSecret shop/a", "palermo", "CreationFailed", "refused"),
+    ]

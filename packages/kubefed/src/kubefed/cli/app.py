@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from kubefed import overview
+from kubefed import errors, overview
 from kubefed.cli import clusters, common, objects, types
-from kubefed.cli.common import HostContext, Kubeconfig, Namespace, OutputFormat, reported, say
+from kubefed.cli.common import Format, reported, say
+from kubefed.cli.host import NAMESPACE, Host, Kubeconfig, Namespace, verb
+
+# The base of what typer raises for flags, values and verbs that it doesn't know.
+_WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class Verbs(TyperGroup):
+    """The verbs; wrong usage is reported as any other failure is: in one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a verb."""
+        given: Sequence[str] | None = args[0] if args else kwargs.pop("args", None)
+        if not kwargs.pop("standalone_mode", True):
+            return super().main(given, standalone_mode=False, **kwargs)
+        try:
+            kwargs["prog_name"] = "kubefed"
+            words = common.go_flags(sys.argv[1:] if given is None else given)
+            status = super().main(words, standalone_mode=False, **kwargs)
+        except errors.UsageError as error:
+            common.warn(f"error: {error}")
+            sys.exit(common.EXIT_USAGE)
+        except _WRONG_USAGE as error:
+            # Without a verb, the help has been printed by now.
+            if type(error).__name__ != "NoArgsIsHelpError":
+                _explain(error)
+            sys.exit(common.EXIT_USAGE)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: Exception) -> None:
+    context: Any = getattr(error, "ctx", None)
+    where = context.command_path if context else "kubefed"
+    text = " ".join(getattr(error, "format_message", error.__str__)().split())
+    common.warn(f"error: {text.rstrip('.')}; see {where} --help")
+
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     # A traceback with the values of variables would show tokens.
@@ -31,46 +70,29 @@ app.add_typer(objects.orphaning, name="orphaning-deletion")
 
 
 @app.command()
-@reported
-def status(
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    output: OutputFormat = common.DEFAULT_FORMAT,
-) -> None:
-    """Show clusters, types, and objects that are not where they should be (exit status 1)."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    found = overview.read(api, namespace=kubefed_namespace)
-    if output is common.Format.TABLE:
-        common.show(
-            found.clusters, output, ["name", "ready", "version", "endpoint", "message"], "Clusters"
+@verb(changes=False)
+def status(host: Host) -> None:
+    """Show clusters, types, and objects that are not where they should be.
+
+    Exit status: 0 all is well; 3 something is not, and the table says what; 1 or 75 (try again
+    later) it could not be found out; 2 wrong usage.
+    """
+    found = overview.read(host.api, namespace=host.namespace)
+    if host.output is Format.TABLE:
+        common.table(
+            [common.plain_data(each) for each in overview.rows(found)],
+            ["what", "name", "where", "state", "explain"],
         )
-        say("")
-        common.show(
-            found.types, output, ["name", "kind", "propagation", "running", "objects"], "Types"
-        )
-        say("")
-        if found.problems:
-            common.show(
-                found.problems,
-                output,
-                ["object", "cluster", "reason", "explain"],
-                "Not where they should be",
-            )
-        else:
-            say("All objects are where they should be.")
     else:
-        common.dump(common.plain_data(found), output)
+        common.dump(common.plain_data(found) | {"healthy": found.healthy}, host.output)
     if not found.healthy:
-        raise typer.Exit(common.EXIT_FAILED)
+        raise typer.Exit(common.EXIT_UNWELL)
 
 
 @app.command()
 @reported
 def controller(
-    kubeconfig: Annotated[
-        Path | None, typer.Option("--kubeconfig", help="Kubeconfig of the host cluster.")
-    ] = None,
+    kubeconfig: Kubeconfig = None,
     context: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +101,7 @@ def controller(
             help="Context of the host cluster; the current one unless given.",
         ),
     ] = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
+    kubefed_namespace: Namespace = NAMESPACE,
     region_health: Annotated[
         Path | None,
         typer.Option(
@@ -109,9 +131,17 @@ def controller(
 
 
 @app.command()
-def version() -> None:
+def version(
+    output_format: Annotated[
+        Format, typer.Option("--format", help="How to print.")
+    ] = Format.TABLE,
+) -> None:
     """Show the version."""
-    say(metadata.version("kubefed"))
+    number = metadata.version("kubefed")
+    if output_format is Format.TABLE:
+        say(number)
+    else:
+        common.dump({"version": number}, output_format)
 
 
 def main() -> None:

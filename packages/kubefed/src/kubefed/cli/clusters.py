@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from kubernetes import config
 
 from kubefed import enable, errors, install, membership
-from kubefed.api import (
-    CONFIG_NAME,
-    KUBEFED_CLUSTER,
-    KUBEFED_CONFIG,
-    KubeFedConfig,
-    Scope,
-    parse_duration,
-)
-from kubefed.cli import common
-from kubefed.cli.common import DryRun, HostContext, Kubeconfig, Namespace, reported, say, warn
+from kubefed.api import KUBEFED_CLUSTER, KubeFedConfig, Scope, parse_duration
+from kubefed.cli.common import warn
+from kubefed.cli.host import Host, verb
 from kubefed.clients import Resources
 
 ClusterContext = Annotated[
@@ -38,43 +28,41 @@ HostName = Annotated[
 ClusterName = Annotated[str, typer.Argument(metavar="NAME", help="The member's name.")]
 
 
-@reported
+@verb
 def init(
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
+    host: Host,
     scope: Annotated[
         Scope, typer.Option("--scope", help="Federate all namespaces, or the federation's only.")
     ] = Scope.CLUSTER,
-    dry_run: DryRun = False,
 ) -> None:
     """Install the federation's API in the host cluster; safe to repeat."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    install.install(api, namespace=kubefed_namespace, scope=scope, dry_run=dry_run)
-    done = "can be installed" if dry_run else "is installed"
-    say(f"The federation {done} in namespace {kubefed_namespace} of {api.configuration.host}.")
+    install.install(host.api, namespace=host.namespace, scope=scope, dry_run=host.dry_run)
+    endpoint = host.api.configuration.host
+    done = "can be installed" if host.dry_run else "is installed"
+    host.answer(
+        f"The federation {done} in namespace {host.namespace} of {endpoint}.",
+        endpoint=endpoint,
+        namespace=host.namespace,
+    )
 
 
-@reported
-def uninstall(
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-) -> None:
+@verb
+def uninstall(host: Host) -> None:
     """Take the federation out of the host; what is in the members stays."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    install.uninstall(api, namespace=kubefed_namespace)
-    say(f"The federation is gone from {api.configuration.host}.")
+    install.uninstall(host.api, namespace=host.namespace, dry_run=host.dry_run)
+    endpoint = host.api.configuration.host
+    done = "would be gone" if host.dry_run else "is gone"
+    host.answer(
+        f"The federation {done} from {endpoint}.", endpoint=endpoint, namespace=host.namespace
+    )
 
 
-@reported
+@verb
 def join(
+    host: Host,
     name: ClusterName,
     cluster_context: ClusterContext = None,
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
     host_cluster_name: HostName = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="KEY=VALUE that placements select by; may be repeated."),
@@ -90,90 +78,83 @@ def join(
         ),
     ] = None,
     error_on_existing: Annotated[
-        str,
+        bool,
         typer.Option(
-            "--error-on-existing",
-            metavar="BOOL",
-            help="Whether joining a member again fails (true) or updates it (false).",
+            "--error-on-existing/--no-error-on-existing",
+            help="Whether joining a member again fails, or updates it (also written =false).",
         ),
-    ] = "true",
-    dry_run: DryRun = False,
+    ] = True,
 ) -> None:
     """Make a cluster a member of the federation."""
     lifetime = _lifetime(token_lifetime)
     labels = _labels(label or [])
-    host_api = common.cluster(kubeconfig, host_cluster_context)
-    host = Resources(host_api)
-    settings = _settings(host, kubefed_namespace)
-    existed = host.get(KUBEFED_CLUSTER, name, kubefed_namespace) is not None
-    if common.boolean(error_on_existing) and existed:
+    names = membership.Names(name, _host_name(host, host_cluster_name), host.namespace)
+    settings = _settings(host.objects, host.namespace)
+    existed = host.objects.get(KUBEFED_CLUSTER, name, host.namespace) is not None
+    if error_on_existing and existed:
         raise errors.AskOperator(
             f"{name} is a member already; use --error-on-existing=false to update it"
         )
-    api = common.cluster(kubeconfig, cluster_context or name)
-    host_name = _host_name(kubeconfig, host_cluster_context, host_cluster_name)
-    names = membership.Names(name, host_name, kubefed_namespace)
-    types = enable.enabled_types(host_api, namespace=kubefed_namespace)
-    kinds = [each.type.target for each in types]
-    if dry_run:
-        membership.prepare_member(
-            api, **dataclasses.asdict(names), kinds=kinds, scope=settings.scope, dry_run=True
-        )
-        say(f"{name} ({api.configuration.host}) can become a member of the federation.")
-        return
+    api = host.cluster(cluster_context or name)
+    types = enable.enabled_types(host.api, namespace=host.namespace)
     ends_at = membership.join(
-        host_api,
+        host.api,
         api,
         names,
-        kinds=kinds,
+        kinds=[each.type.target for each in types],
         labels=labels,
         scope=settings.scope,
         lifetime=lifetime,
         secret_name=secret_name,
+        dry_run=host.dry_run,
     )
+    endpoint = api.configuration.host
+    done = "can become" if host.dry_run else "is"
     ends = f"; its token ends at {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else ""
-    say(f"{name} ({api.configuration.host}) is a member of the federation{ends}.")
+    host.answer(
+        f"{name} ({endpoint}) {done} a member of the federation{ends}.",
+        cluster=name,
+        endpoint=endpoint,
+        labels=labels,
+        token_ends_at=ends_at,
+    )
 
 
-@reported
+@verb
 def unjoin(
+    host: Host,
     name: ClusterName,
     cluster_context: ClusterContext = None,
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
     host_cluster_name: HostName = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
     force: Annotated[
         bool, typer.Option("--force", help="Go on where the member can't be reached or refuses.")
     ] = False,
-    dry_run: DryRun = False,
 ) -> None:
     """End a cluster's membership; what was placed there stays, and is named."""
-    host_api = common.cluster(kubeconfig, host_cluster_context)
-    host = Resources(host_api)
-    if host.get(KUBEFED_CLUSTER, name, kubefed_namespace) is None and not force:
+    names = membership.Names(name, _host_name(host, host_cluster_name), host.namespace)
+    if host.objects.get(KUBEFED_CLUSTER, name, host.namespace) is None and not force:
         raise errors.NotFound(f"there is no member {name}; see kubefed status")
-    host_name = _host_name(kubeconfig, host_cluster_context, host_cluster_name)
-    if dry_run:
-        say(f"{name} would leave the federation.")
-        return
     try:
-        api = common.cluster(kubeconfig, cluster_context or name)
+        api = host.cluster(cluster_context or name)
     except errors.UsageError:
         # The context may be gone with the cluster.
         if not force:
             raise
         api = None
-    left = membership.leave(
-        host_api, api, membership.Names(name, host_name, kubefed_namespace), force=force
-    )
+    left = membership.leave(host.api, api, names, force=force, dry_run=host.dry_run)
     if left.in_member:
         _warn_all(
             "left behind in the member; remove it if the cluster comes back:", left.in_member
         )
     if left.placed:
         _warn_all("still in the member, no longer carried:", left.placed)
-    say(f"{name} is no longer a member of the federation.")
+    done = "would no longer be" if host.dry_run else "is no longer"
+    host.answer(
+        f"{name} {done} a member of the federation.",
+        cluster=name,
+        left_in_member=left.in_member,
+        still_placed=left.placed,
+    )
 
 
 def _warn_all(heading: str, lines: Iterable[str]) -> None:
@@ -181,26 +162,21 @@ def _warn_all(heading: str, lines: Iterable[str]) -> None:
 
 
 def _settings(host: Resources, namespace: str) -> KubeFedConfig:
-    manifest = host.get(KUBEFED_CONFIG, CONFIG_NAME, namespace)
-    if manifest is None:
+    settings = install.settings(host, namespace)
+    if settings is None:
         raise errors.NotInstalled(
             f"{host.api.configuration.host} has no federation in namespace {namespace}; "
             "install it first with kubefed init"
         )
-    return KubeFedConfig.from_object(manifest)
+    return settings
 
 
-def _host_name(kubeconfig: Path | None, context: str | None, name: str | None) -> str:
-    if not name and not context:
-        try:
-            _, current = config.list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)
-        except (config.ConfigException, OSError) as error:
-            raise errors.UsageError(f"cannot read the kubeconfig: {error}") from error
-        context = str(current["name"])
-    found = name or context or ""
+def _host_name(host: Host, name: str | None) -> str:
+    found = name or host.context or str(host.entry()["name"])
     if any(each in found for each in ":/"):
         raise errors.UsageError(
-            f"the host's context '{found}' can't be part of a name; give --host-cluster-name"
+            f"the host's name '{found}' can't be part of a name, since it has ':' or '/' in it; "
+            "give another by --host-cluster-name"
         )
     return found
 

@@ -1,33 +1,40 @@
-"""Options that many verbs share, what they print, and how they fail."""
+"""What verbs print and read, and how they fail."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 import yaml
-from kubernetes.client import ApiClient
 from rich.console import Console
 from rich.table import Table
 
-from kubefed import clients, errors
-from kubefed.api import DEFAULT_NAMESPACE, Manifest
+from kubefed import errors
+from kubefed.api import Manifest
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# sysexits.h: a failure that trying again may mend.
-EXIT_FAILED, EXIT_USAGE, EXIT_RETRY = 1, 2, 75
-
+# The last is sysexits.h's: a failure that trying again may mend.
+EXIT_FAILED, EXIT_USAGE, EXIT_UNWELL, EXIT_RETRY = 1, 2, 3, 75
 
 _UNBROKEN = 400
+# Flags that take no value, and whether they are on unless said.
+_GO_FLAGS = {
+    "--contents": False,
+    "--delete-crd": False,
+    "--dry-run": False,
+    "--enable-type": False,
+    "--error-on-existing": True,
+    "--force": False,
+}
 _MANIFESTS = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -37,26 +44,6 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
-
-
-Kubeconfig = Annotated[
-    Path | None,
-    typer.Option("--kubeconfig", help="Kubeconfig; $KUBECONFIG or ~/.kube/config unless given."),
-]
-HostContext = Annotated[
-    str | None,
-    typer.Option(
-        "--host-cluster-context",
-        help="Context of the host cluster; the current one unless given.",
-    ),
-]
-Namespace = Annotated[str, typer.Option("--kubefed-namespace", help="The federation's namespace.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
-ObjectNamespace = Annotated[str, typer.Option("--namespace", "-n", help="The object's namespace.")]
-
-DEFAULT_FORMAT = Format.TABLE
-KUBEFED_NAMESPACE = DEFAULT_NAMESPACE
 
 
 def say(text: str) -> None:
@@ -90,41 +77,40 @@ def exit_status(error: errors.KubefedError) -> int:
     return EXIT_RETRY if isinstance(error, errors.RetryLater) else EXIT_FAILED
 
 
-def boolean(text: str) -> bool:
-    """Read a flag that takes a value, as Go's flags do (`--error-on-existing=false`)."""
-    known = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-    if text.lower() not in known:
-        raise typer.BadParameter(f"'{text}' is neither true nor false")
-    return known[text.lower()]
-
-
-def cluster(kubeconfig: Path | None, context: str | None) -> ApiClient:
-    """Give the client for a context."""
-    return clients.from_kubeconfig(kubeconfig, context)
-
-
-def show(
-    rows: Sequence[Any], output: Format, columns: Iterable[str], title: str | None = None
-) -> None:
-    """Print dataclasses or mappings: some columns as a table, or all they have.
+def go_flags(words: Iterable[str]) -> list[str]:
+    """Read the flags that Go's programs also take with a value (`--dry-run=true`).
 
     Args:
-        rows: what to print.
-        output: how.
-        columns: the fields that a table shows.
-        title: the table's heading.
+        words: the command line.
+
+    Raises:
+        errors.UsageError: the value is neither true nor false.
     """
-    plain = [plain_data(each) for each in rows]
-    if output is Format.TABLE:
-        table(plain, columns, title)
-    else:
-        dump(plain, output)
+    known = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    found: list[str] = []
+    for word in words:
+        flag, sign, value = word.partition("=")
+        if not sign or flag not in _GO_FLAGS:
+            found.append(word)
+        elif value.lower() not in known:
+            raise errors.UsageError(f"{flag} is either true or false, not '{value}'")
+        elif known[value.lower()]:
+            found.append(flag)
+        elif _GO_FLAGS[flag]:
+            found.append(f"--no-{flag.removeprefix('--')}")
+    return found
 
 
-def table(rows: Sequence[dict[str, Any]], columns: Iterable[str], title: str | None) -> None:
+def only_yaml(output: str | None) -> None:
+    """Refuse a value of kubefedctl's `--output` other than its only one."""
+    if output not in (None, "yaml"):
+        raise errors.UsageError(f"'{output}' is no output; 'yaml' is the only one")
+
+
+def table(rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> None:
     """Print some columns of rows."""
     names = list(columns)
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     for name in names:
         grid.add_column(name.upper().replace("_", "-"), overflow="fold")
     for row in rows:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from kubernetes.client import ApiClient
 
 from kubefed import discovery, enable, errors
 from kubefed.api import (
@@ -17,21 +16,18 @@ from kubefed.api import (
     FederatedType,
     Manifest,
     TargetKind,
-    TypeConfig,
 )
 from kubefed.cli import common
-from kubefed.cli.common import (
-    DryRun,
-    HostContext,
-    Kubeconfig,
-    Namespace,
-    ObjectNamespace,
-    reported,
-    say,
-    warn,
-)
+from kubefed.cli.common import warn
+from kubefed.cli.host import Host, verb
+from kubefed.cli.types import Output
 from kubefed.clients import Resources
-from kubefed.federate import LEFT_OUT, Outcome, describe, federate_all, read_manifests
+from kubefed.federate import LEFT_OUT, Outcome, describe, federate_all, guessed, read_manifests
+
+ObjectNamespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="The object's namespace; the context's unless given."),
+]
 
 orphaning = typer.Typer(
     no_args_is_help=True,
@@ -41,13 +37,14 @@ TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The kind, pla
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The object's name.")]
 
 
-@reported
+@verb
 def federate(
+    host: Host,
     type_name: Annotated[
         str | None, typer.Argument(metavar="TYPE", help="The kind of the object.")
     ] = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The object's name.")] = None,
-    namespace: ObjectNamespace = "default",
+    namespace: ObjectNamespace = None,
     filename: Annotated[
         Path | None,
         typer.Option("--filename", "-f", help="A file or directory of objects, '-' for stdin."),
@@ -62,68 +59,62 @@ def federate(
         str,
         typer.Option("--skip-api-resources", "-s", help="Kinds or groups to leave out: A,B."),
     ] = "",
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="'yaml': print the objects and create nothing."),
-    ] = None,
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    dry_run: DryRun = False,
+    output: Output = None,
 ) -> None:
     """Make federated objects of plain ones, placed in all clusters."""
-    if (filename is None) == (type_name is None or name is None):
+    common.only_yaml(output)
+    if filename and type_name:
+        raise errors.UsageError(f"--filename goes without TYPE and NAME; leave out '{type_name}'")
+    if not filename and not (type_name and name):
         raise errors.UsageError("give either TYPE and NAME or --filename")
-    if output not in (None, "yaml"):
-        raise errors.UsageError(f"'{output}' is no output; 'yaml' is the only one")
-    manifests: list[Manifest] = []
+    if output and enable_type:
+        raise errors.UsageError("--enable-type changes the host, and --output doesn't; give one")
     if filename:
         manifests = read_manifests(common.read_text(filename))
-        if output and not enable_type:
-            # A manifest of standard kinds needs no cluster to be translated.
-            types = _standard_types()
-            if not federate_all(manifests, types).not_federated:
-                _finish(federate_all(manifests, types))
-                return
-    api = common.cluster(kubeconfig, host_cluster_context)
-    if not filename:
-        manifests = _from_host(
-            api, type_name or "", name or "", namespace, contents, _words(skip_api_resources)
-        )
-    outcome = _outcome(
-        api, manifests, kubefed_namespace, enable_type=enable_type and not (dry_run or output)
-    )
-    if output:
-        _finish(outcome)
     else:
-        _create(Resources(api, dry_run=dry_run), outcome, api, kubefed_namespace)
+        where = namespace or host.default_namespace()
+        skip = _words(skip_api_resources)
+        manifests = _from_host(host.objects, type_name or "", name or "", where, contents, skip)
+    if output:
+        _print(host, manifests)
+    else:
+        _create(host, _outcome(host, manifests, enable_type=enable_type))
+
+
+def _print(host: Host, manifests: Sequence[Manifest]) -> None:
+    """Print the federated objects; neither their types nor the federation need to exist."""
+    types = [FederatedType.of(each) for each in STANDARD_KINDS]
+    outcome = federate_all(manifests, types)
+    if outcome.not_federated:
+        try:
+            enabled = enable.enabled_types(host.api, namespace=host.namespace)
+        except errors.KubefedError as error:
+            warn(f"{', '.join(outcome.not_federated)} taken for kinds of the usual names: {error}")
+            enabled = []
+        types = [*(each.type for each in enabled), *types, *guessed(manifests)]
+        outcome = federate_all(manifests, types)
+    _warn_skipped(outcome)
+    common.dump_manifests(outcome.objects)
 
 
 def _words(text: str) -> set[str]:
     return {each.strip() for each in text.split(",") if each.strip()}
 
 
-def _standard_types() -> list[FederatedType]:
-    return [FederatedType.of(each) for each in STANDARD_KINDS]
-
-
 def _from_host(
-    api: ApiClient, word: str, name: str, namespace: str, contents: bool, skip: set[str]
+    host: Resources, word: str, name: str, namespace: str, contents: bool, skip: set[str]
 ) -> list[Manifest]:
-    host = Resources(api)
     known = discovery.resources(host)
     kind = discovery.find(known, word).kind
+    if contents and kind != NAMESPACE:
+        raise errors.UsageError(f"--contents is for a namespace only, not for {kind.full_name}")
     manifest = host.get(kind, name, namespace if kind.namespaced else None)
     if manifest is None:
         where = f" in namespace {namespace}" if kind.namespaced else ""
         raise errors.NotFound(f"there is no {kind.kind} {name}{where}")
-    if not contents:
-        return [manifest]
-    if kind != NAMESPACE:
-        raise errors.UsageError("--contents is for a namespace only")
     found = [manifest]
     for each in known:
-        if _wanted(each, skip):
+        if contents and _wanted(each, skip):
             found += host.list(each.kind, name)
     return found
 
@@ -141,14 +132,10 @@ def _wanted(resource: discovery.Resource, skip: set[str]) -> bool:
     )
 
 
-def _outcome(
-    api: ApiClient, manifests: Iterable[Manifest], kubefed_namespace: str, *, enable_type: bool
-) -> Outcome:
-    manifests = list(manifests)
-
-    def translate() -> Outcome:
-        types = enable.enabled_types(api, namespace=kubefed_namespace)
-        return federate_all(manifests, [each.type for each in types])
+def _outcome(host: Host, manifests: Sequence[Manifest], *, enable_type: bool) -> Outcome:
+    def translate(more: Iterable[FederatedType] = ()) -> Outcome:
+        types = enable.enabled_types(host.api, namespace=host.namespace)
+        return federate_all(manifests, [*(each.type for each in types), *more])
 
     outcome = translate()
     if not outcome.not_federated:
@@ -158,33 +145,29 @@ def _outcome(
             f"not federated: {', '.join(outcome.not_federated)}; use kubefed enable, or "
             "--enable-type, or leave them out by --skip-api-resources"
         )
+    enabled: list[FederatedType] = []
     for each in outcome.not_federated:
         group, _, kind = each.rpartition("/")
         directive = enable.Directive(f"{kind}.{group}" if group else kind)
-        kinds = enable.enable(api, directive, namespace=kubefed_namespace)
-        say(f"{kinds.name} is federated as {kinds.federated.kind}.")
-    return translate()
+        enabled.append(
+            enable.enable(host.api, directive, namespace=host.namespace, dry_run=host.dry_run)
+        )
+    return translate(enabled)
 
 
-def _finish(outcome: Outcome) -> None:
+def _warn_skipped(outcome: Outcome) -> None:
     for what, why in outcome.skipped:
         warn(f"left out {what}: {why}")
-    common.dump_manifests(outcome.objects)
 
 
-def _create(host: Resources, outcome: Outcome, api: ApiClient, kubefed_namespace: str) -> None:
-    types = {
-        (each.type.federated.group, each.type.federated.kind): each.type.federated
-        for each in enable.enabled_types(api, namespace=kubefed_namespace)
-    }
-    for what, why in outcome.skipped:
-        warn(f"left out {what}: {why}")
-    for manifest in outcome.objects:
-        group = str(manifest["apiVersion"]).partition("/")[0]
-        kind = types.get((group, manifest["kind"]))
-        if kind is None:
-            raise errors.AskOperator(f"{manifest['kind']} is of no type that is federated")
-        say(f"{describe(manifest)} {_put(host, kind, manifest)}")
+def _create(host: Host, outcome: Outcome) -> None:
+    _warn_skipped(outcome)
+    done: list[dict[str, str]] = []
+    for manifest, kind in zip(outcome.objects, outcome.kinds, strict=True):
+        done.append({"object": describe(manifest), "result": _put(host.objects, kind, manifest)})
+    lines = [f"{each['object']} {each['result']}" for each in done]
+    text = f"{len(done)} objects can be federated." if host.dry_run else "\n".join(lines)
+    host.answer(text or "Nothing to federate.", objects=done)
 
 
 def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
@@ -192,8 +175,6 @@ def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     namespace = metadata.get("namespace")
     if namespace and host.get(NAMESPACE, namespace) is None:
-        if host.dry_run:
-            return "would be created, with its namespace"
         host.create(
             NAMESPACE,
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
@@ -201,90 +182,78 @@ def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
     found = host.get(kind, metadata["name"], namespace)
     if found is None:
         host.create(kind, manifest)
-        return "would be created" if host.dry_run else "created"
+        return "created"
     # Where it goes and what differs there was decided since; only what it is comes anew.
     spec = {**found["spec"], "template": manifest["spec"].get("template", {})}
     if spec == found["spec"]:
         return "unchanged"
     host.replace(kind, {**found, "spec": spec})
-    return "would be changed" if host.dry_run else "changed"
+    return "changed"
 
 
 @orphaning.command("enable")
-@reported
+@verb
 def orphaning_enable(
-    type_name: TypeArgument,
-    name: NameArgument,
-    namespace: ObjectNamespace = "default",
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    dry_run: DryRun = False,
+    host: Host, type_name: TypeArgument, name: NameArgument, namespace: ObjectNamespace = None
 ) -> None:
     """Leave what the object placed in the members when it is deleted."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    kinds, manifest = _federated_object(api, type_name, name, namespace, kubefed_namespace)
-    change: Manifest = {"metadata": {"annotations": {ORPHAN_ANNOTATION: "true"}}}
-    Resources(api, dry_run=dry_run).patch(
-        kinds.federated, name, manifest["metadata"].get("namespace"), change
-    )
-    say(f"Deleting {describe(manifest)} leaves what it placed.")
+    _orphan(host, type_name, name, namespace, wanted=True)
 
 
 @orphaning.command("disable")
-@reported
+@verb
 def orphaning_disable(
-    type_name: TypeArgument,
-    name: NameArgument,
-    namespace: ObjectNamespace = "default",
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    dry_run: DryRun = False,
+    host: Host, type_name: TypeArgument, name: NameArgument, namespace: ObjectNamespace = None
 ) -> None:
     """Delete what the object placed in the members along with it, as is usual."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    kinds, manifest = _federated_object(api, type_name, name, namespace, kubefed_namespace)
-    change: Manifest = {"metadata": {"annotations": {ORPHAN_ANNOTATION: None}}}
-    Resources(api, dry_run=dry_run).patch(
-        kinds.federated, name, manifest["metadata"].get("namespace"), change
-    )
-    say(f"Deleting {describe(manifest)} deletes what it placed.")
+    _orphan(host, type_name, name, namespace, wanted=False)
 
 
 @orphaning.command("status")
-@reported
+@verb(changes=False)
 def orphaning_status(
-    type_name: TypeArgument,
-    name: NameArgument,
-    namespace: ObjectNamespace = "default",
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
+    host: Host, type_name: TypeArgument, name: NameArgument, namespace: ObjectNamespace = None
 ) -> None:
     """Say whether deleting the object leaves what it placed."""
-    api = common.cluster(kubeconfig, host_cluster_context)
-    _, manifest = _federated_object(api, type_name, name, namespace, kubefed_namespace)
+    _, manifest = _federated_object(host, type_name, name, namespace)
+    kept = _orphaned(manifest)
+    host.answer("Enabled" if kept else "Disabled", object=describe(manifest), orphaning=kept)
+
+
+def _orphan(host: Host, type_name: str, name: str, namespace: str | None, *, wanted: bool) -> None:
+    kind, manifest = _federated_object(host, type_name, name, namespace)
+    if _orphaned(manifest) != wanted:
+        change: Manifest = {
+            "metadata": {"annotations": {ORPHAN_ANNOTATION: "true" if wanted else None}}
+        }
+        host.objects.patch(kind, name, manifest["metadata"].get("namespace"), change)
+    what = describe(manifest)
+    does = "leaves what it placed" if wanted else "deletes what it placed"
+    host.answer(f"Deleting {what} {does}.", object=what, orphaning=wanted)
+
+
+def _orphaned(manifest: Manifest) -> bool:
     annotations = manifest["metadata"].get("annotations") or {}
-    say("Enabled" if annotations.get(ORPHAN_ANNOTATION) == "true" else "Disabled")
+    return annotations.get(ORPHAN_ANNOTATION) == "true"
 
 
 def _federated_object(
-    api: ApiClient, word: str, name: str, namespace: str, kubefed_namespace: str
-) -> tuple[FederatedType, Manifest]:
-    kinds = _named(enable.enabled_types(api, namespace=kubefed_namespace), api, word)
-    where = None if not kinds.federated.namespaced else name if kinds.is_namespace else namespace
-    manifest = Resources(api).get(kinds.federated, name, where)
+    host: Host, word: str, name: str, namespace: str | None
+) -> tuple[TargetKind, Manifest]:
+    kinds = _named(host, word)
+    where = None
+    if kinds.federated.namespaced:
+        where = name if kinds.is_namespace else namespace or host.default_namespace()
+    manifest = host.objects.get(kinds.federated, name, where)
     if manifest is None:
         place = f" in namespace {where}" if where else ""
         raise errors.NotFound(f"there is no {kinds.federated.kind} {name}{place}")
-    return kinds, manifest
+    return kinds.federated, manifest
 
 
-def _named(types: Iterable[TypeConfig], api: ApiClient, word: str) -> FederatedType:
-    known = [each.type for each in types]
-    found = discovery.find(discovery.resources(Resources(api)), word).kind
-    for kinds in known:
-        if found in (kinds.target, kinds.federated):
-            return kinds
+def _named(host: Host, word: str) -> FederatedType:
+    found = discovery.find(discovery.resources(host.objects), word).kind
+    for each in enable.enabled_types(host.api, namespace=host.namespace):
+        if found in (each.type.target, each.type.federated):
+            return each.type
     raise errors.NotFound(f"{found.full_name} is not federated; see kubefed status")

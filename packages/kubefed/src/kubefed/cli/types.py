@@ -13,7 +13,8 @@ from kubefed import errors
 from kubefed.api import TYPES_GROUP
 from kubefed.api.names import V1BETA1
 from kubefed.cli import common
-from kubefed.cli.common import DryRun, HostContext, Kubeconfig, Namespace, reported, say, warn
+from kubefed.cli.common import warn
+from kubefed.cli.host import Host, verb
 
 TypeName = Annotated[
     str | None,
@@ -33,8 +34,15 @@ Version = Annotated[
 ]
 
 
-@reported
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="'yaml': print the objects and create nothing."),
+]
+
+
+@verb
 def enable(
+    host: Host,
     type_name: TypeName = None,
     filename: DirectiveFile = None,
     federated_group: FederatedGroup = TYPES_GROUP,
@@ -42,39 +50,37 @@ def enable(
     federated_version: Annotated[
         str, typer.Option("--federated-version", help="Version of the federated kind.")
     ] = V1BETA1,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="'yaml': print the objects and create nothing."),
-    ] = None,
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    dry_run: DryRun = False,
+    output: Output = None,
 ) -> None:
     """Federate a kind."""
+    common.only_yaml(output)
     directive = _directive(
         filename,
         enabling.Directive(type_name or "", version, federated_group, federated_version),
     )
-    if output not in (None, "yaml"):
-        raise errors.UsageError(f"'{output}' is no output; 'yaml' is the only one")
-    api = common.cluster(kubeconfig, host_cluster_context)
     if output:
-        common.dump_manifests(enabling.plan_enable(api, directive, namespace=kubefed_namespace))
+        manifests = enabling.plan_enable(host.api, directive, namespace=host.namespace)
+        common.dump_manifests(manifests)
         return
-    known = enabling.enabled_types(api, namespace=kubefed_namespace)
-    kinds = enabling.enable(api, directive, namespace=kubefed_namespace, dry_run=dry_run)
-    done = "can be" if dry_run else "is"
-    say(f"{kinds.name} {done} federated as {kinds.federated.kind} ({kinds.federated.group}).")
-    if not dry_run and kinds.target not in [each.type.target for each in known]:
+    known = enabling.enabled_types(host.api, namespace=host.namespace)
+    kinds = enabling.enable(host.api, directive, namespace=host.namespace, dry_run=host.dry_run)
+    done = "can be" if host.dry_run else "is"
+    host.answer(
+        f"{kinds.name} {done} federated as {kinds.federated.kind} ({kinds.federated.group}).",
+        type=kinds.name,
+        federated=kinds.federated.full_name,
+        version=kinds.federated.version,
+    )
+    if not host.dry_run and kinds.target not in [each.type.target for each in known]:
         warn(
             "members that joined before have no right to it; repeat kubefed join "
             "--error-on-existing=false for each"
         )
 
 
-@reported
+@verb
 def disable(
+    host: Host,
     type_name: TypeName = None,
     filename: DirectiveFile = None,
     federated_group: FederatedGroup = TYPES_GROUP,
@@ -85,22 +91,29 @@ def disable(
     force: Annotated[
         bool, typer.Option("--force", help="Don't wait for a controller; there is none.")
     ] = False,
-    kubeconfig: Kubeconfig = None,
-    host_cluster_context: HostContext = None,
-    kubefed_namespace: Namespace = common.KUBEFED_NAMESPACE,
-    dry_run: DryRun = False,
 ) -> None:
     """Stop federating a kind; what is in the members stays."""
+    if not delete_crd and (version or federated_group != TYPES_GROUP):
+        raise errors.UsageError(
+            "--version and --federated-group say which kind --delete-crd deletes; add it, or "
+            "leave them out"
+        )
     directive = _directive(filename, enabling.Directive(type_name or "", version, federated_group))
-    api = common.cluster(kubeconfig, host_cluster_context)
-    if dry_run:
-        found = enabling.federated_type(api, directive.name, namespace=kubefed_namespace)
-        say(f"{found.name} would no longer be federated.")
-        return
     kinds = enabling.disable(
-        api, directive.name, namespace=kubefed_namespace, delete_crd=delete_crd, force=force
+        host.api,
+        directive,
+        namespace=host.namespace,
+        delete_crd=delete_crd,
+        force=force,
+        dry_run=host.dry_run,
     )
-    say(f"{kinds.name} is no longer federated; what is in the members stays there.")
+    done = "would no longer be" if host.dry_run else "is no longer"
+    host.answer(
+        f"{kinds.name} {done} federated; what is in the members stays there.",
+        type=kinds.name,
+        federated=kinds.federated.full_name,
+        deleted_crd=delete_crd,
+    )
 
 
 def _directive(path: Path | None, flags: enabling.Directive) -> enabling.Directive:

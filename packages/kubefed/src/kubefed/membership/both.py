@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from kubernetes.client import ApiClient, Configuration
 
@@ -14,6 +15,7 @@ from kubefed import errors
 from kubefed.accounts import Token, lasting_token, mint_token
 from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, Scope, TargetKind, TlsValidation
 from kubefed.clients import Resources
+from kubefed.membership.endpoint import identity_of
 from kubefed.membership.host import register, unregister
 from kubefed.membership.member import prepare_member, remove_member
 
@@ -56,6 +58,7 @@ def join(
     scope: str = Scope.CLUSTER,
     lifetime: timedelta | None = None,
     secret_name: str = "",
+    dry_run: bool = False,
 ) -> datetime | None:
     """Make a cluster a member; a failure leaves nothing in a cluster that wasn't one before.
 
@@ -68,29 +71,21 @@ def join(
         scope: the federation's scope.
         lifetime: how long the token is to hold; None for one that doesn't end.
         secret_name: the name of the Secret for the token, if it must have a certain one.
+        dry_run: let the API servers of both check every step and do none.
 
     Returns:
-        When the token ends; None if it doesn't.
+        When the token ends; None if it doesn't, or in a dry run.
     """
+    if dry_run:
+        _try_join(host, member, names, kinds, labels, scope, secret_name)
+        return None
     existed = Resources(host).get(KUBEFED_CLUSTER, names.cluster, names.namespace) is not None
     keep = Resources(member).get(NAMESPACE, names.namespace) is not None
     parts = dataclasses.asdict(names)
     try:
         account = prepare_member(member, **parts, kinds=kinds, scope=scope)
         token = _token(member, account, names.namespace, lifetime)
-        settings = member.configuration
-        register(
-            host,
-            cluster=names.cluster,
-            api_endpoint=str(settings.host),
-            ca_bundle=_ca_bundle(member),
-            token=token.token,
-            labels=labels,
-            namespace=names.namespace,
-            disabled_tls_validations=[] if settings.verify_ssl else [TlsValidation.ALL],
-            proxy_url=_proxy_url(member),
-            secret_name=secret_name,
-        )
+        register(host, **_entry(member, names, labels, secret_name), token=token.token)
     except errors.KubefedError:
         if not existed:
             with contextlib.suppress(errors.KubefedError):
@@ -100,7 +95,12 @@ def join(
 
 
 def leave(
-    host: ApiClient, member: ApiClient | None, names: Names, *, force: bool = False
+    host: ApiClient,
+    member: ApiClient | None,
+    names: Names,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> Departure:
     """End a cluster's membership; the bounds of the calls bound it also where the member is dead.
 
@@ -109,6 +109,7 @@ def leave(
         member: the cluster that leaves; None where it can't be asked at all (by force only).
         names: who leaves whom.
         force: strike it off the register though its account there could not be removed.
+        dry_run: let the API servers of both check every step and do none.
 
     Raises:
         errors.RetryLater: the account is not gone, so the cluster is still a member.
@@ -120,6 +121,7 @@ def leave(
             member,
             **dataclasses.asdict(names),
             keep_namespace=_same_cluster(member, host),
+            dry_run=dry_run,
         )
     )
     if in_member and not force:
@@ -127,8 +129,47 @@ def leave(
             f"{names.cluster} stays a member, since its account there is not gone "
             f"({'; '.join(in_member)}); try again, or use force if it never comes back"
         )
-    placed = unregister(host, cluster=names.cluster, namespace=names.namespace, force=force)
+    placed = unregister(
+        host, cluster=names.cluster, namespace=names.namespace, force=force, dry_run=dry_run
+    )
     return Departure(tuple(in_member), tuple(placed))
+
+
+def _try_join(
+    host: ApiClient,
+    member: ApiClient,
+    names: Names,
+    kinds: Iterable[TargetKind],
+    labels: Mapping[str, str],
+    scope: str,
+    secret_name: str,
+) -> None:
+    prepare_member(member, **dataclasses.asdict(names), kinds=kinds, scope=scope, dry_run=True)
+    register(
+        host,
+        **_entry(member, names, labels, secret_name),
+        token="",
+        # There may be no account yet to enter the cluster by; the user's own says which it is.
+        identity=identity_of(member),
+        dry_run=True,
+    )
+
+
+def _entry(
+    member: ApiClient, names: Names, labels: Mapping[str, str], secret_name: str
+) -> dict[str, Any]:
+    """What the host's register says of a member: all that its client knows, but no token."""
+    settings = member.configuration
+    return {
+        "cluster": names.cluster,
+        "api_endpoint": str(settings.host),
+        "ca_bundle": _ca_bundle(member),
+        "labels": labels,
+        "namespace": names.namespace,
+        "disabled_tls_validations": [] if settings.verify_ssl else [TlsValidation.ALL],
+        "proxy_url": _proxy_url(member),
+        "secret_name": secret_name,
+    }
 
 
 def _token(member: ApiClient, account: str, namespace: str, lifetime: timedelta | None) -> Token:

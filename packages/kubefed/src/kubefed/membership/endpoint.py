@@ -12,8 +12,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
+from kubernetes.client import ApiClient
 
 from kubefed import errors
+from kubefed.api import NAMESPACE
+from kubefed.clients import Resources
 
 _T = TypeVar("_T")
 
@@ -112,6 +115,20 @@ def identify(
         raise errors.EndpointUnreachable(
             _unreachable(url, f"no answer within {timeout_s:g} s")
         ) from error
+
+
+def identity_of(api: ApiClient) -> Identity:
+    """Say which cluster a client talks to.
+
+    Args:
+        api: the cluster, by an account that may read namespaces.
+    """
+    cluster = Resources(api)
+    version = cluster.request("GET", "/version", what="read the version").get("gitVersion")
+    system = cluster.request(
+        "GET", NAMESPACE.path(name="kube-system"), what="read Namespace kube-system"
+    )
+    return Identity(str(version), str(system["metadata"]["uid"]))
 
 
 def normalized(api_endpoint: str) -> str:

@@ -16,7 +16,6 @@ from kubefed.api import (
     CLUSTER_UID_ANNOTATION,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
-    NAMESPACE,
     SECRET,
     TOKEN_KEY,
     ClusterCondition,
@@ -25,8 +24,8 @@ from kubefed.api import (
     TypeConfig,
 )
 from kubefed.clients import Resources
-from kubefed.install import CRD
-from kubefed.membership.endpoint import identify, normalized
+from kubefed.install import need_installed
+from kubefed.membership.endpoint import Identity, identify, normalized
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -96,6 +95,7 @@ def register(
     disabled_tls_validations: Iterable[str] = (),
     proxy_url: str = "",
     secret_name: str = "",
+    identity: Identity | None = None,
     dry_run: bool = False,
 ) -> bool:
     """Make a cluster a member, or bring its entry up to date; safe to repeat.
@@ -115,6 +115,7 @@ def register(
         disabled_tls_validations: checks of its certificate to leave out; "*" for all.
         proxy_url: a proxy to reach it by.
         secret_name: the name of the Secret for the token, if it must have a certain one.
+        identity: which cluster it is, where that is known already; then it isn't entered.
         dry_run: check everything and write nothing.
 
     Returns:
@@ -128,9 +129,9 @@ def register(
             f"'{cluster}' can't be a cluster's name; use up to 63 of a-z, 0-9 and '-'"
         )
     host = Resources(api)
-    _need_installed(host, namespace)
+    need_installed(host, namespace)
     tls = [str(each) for each in disabled_tls_validations]
-    identity = identify(
+    identity = identity or identify(
         api_endpoint,
         ca_bundle,
         token,
@@ -145,13 +146,16 @@ def register(
     wanted["metadata"]["annotations"] = {CLUSTER_UID_ANNOTATION: identity.uid}
     wanted["spec"] |= {"disabledTLSValidations": tls} if tls else {}
     wanted["spec"] |= {"proxyURL": proxy_url} if proxy_url else {}
-    would_change = Resources(api, dry_run=True).apply(KUBEFED_CLUSTER, wanted)
+    trial = Resources(api, dry_run=True)
+    would_change = trial.apply(KUBEFED_CLUSTER, wanted)
     if dry_run:
-        return would_change
+        return trial.apply(SECRET, _secret(secret, namespace, token)) or would_change
     return _write(host, wanted, _secret(secret, namespace, token))
 
 
-def unregister(api: ApiClient, *, cluster: str, namespace: str, force: bool = False) -> list[str]:
+def unregister(
+    api: ApiClient, *, cluster: str, namespace: str, force: bool = False, dry_run: bool = False
+) -> list[str]:
     """Strike a cluster off the register, with its token; the member itself isn't called.
 
     Args:
@@ -159,11 +163,12 @@ def unregister(api: ApiClient, *, cluster: str, namespace: str, force: bool = Fa
         cluster: the member's name.
         namespace: the federation's namespace.
         force: also take off finalizers that keep the entry.
+        dry_run: let the API server check every step and do none.
 
     Returns:
         What stays: objects that the federation has placed there, and what wasn't deleted.
     """
-    host = Resources(api)
+    host = Resources(api, dry_run=dry_run)
     entry = host.get(KUBEFED_CLUSTER, cluster, namespace)
     if entry is None:
         host.delete(SECRET, f"{cluster}-token", namespace)
@@ -171,7 +176,7 @@ def unregister(api: ApiClient, *, cluster: str, namespace: str, force: bool = Fa
     left = placed_objects(host, cluster, namespace)
     host.delete(KUBEFED_CLUSTER, cluster, namespace)
     host.delete(SECRET, entry["spec"]["secretRef"]["name"], namespace)
-    kept = host.get(KUBEFED_CLUSTER, cluster, namespace)
+    kept = None if dry_run else host.get(KUBEFED_CLUSTER, cluster, namespace)
     if kept is None or kept["metadata"]["uid"] != entry["metadata"]["uid"]:
         return left
     finalizers = ", ".join(kept["metadata"].get("finalizers") or [])
@@ -222,14 +227,6 @@ def placed_objects(host: Resources, cluster: str, namespace: str) -> list[str]:
 def _clusters_in_status(item: Manifest) -> set[str]:
     clusters = (item.get("status") or {}).get("clusters") or []
     return {str(each.get("name")) for each in clusters}
-
-
-def _need_installed(host: Resources, namespace: str) -> None:
-    if host.get(CRD, KUBEFED_CLUSTER.full_name) is None or host.get(NAMESPACE, namespace) is None:
-        raise errors.NotInstalled(
-            f"{host.api.configuration.host} has no federation in namespace {namespace}; "
-            "install it there first (kubefed init)"
-        )
 
 
 def _refuse_twin(cluster: str, uid: str, url: str, others: Mapping[str, Manifest]) -> None:

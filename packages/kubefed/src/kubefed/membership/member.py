@@ -23,7 +23,8 @@ from kubefed.api import (
     Scope,
     TargetKind,
 )
-from kubefed.clients import Resources, from_token, label
+from kubefed.clients import Resources, from_token
+from kubefed.dryrun import label
 from kubefed.policy import POLICY, POLICY_BINDING, REFUSAL, policy, policy_binding
 
 POLICY_SECONDS = 15.0
@@ -42,6 +43,11 @@ def account_name(cluster: str, host_cluster: str) -> str:
 def role_name(account: str) -> str:
     """Give the name of the account's ClusterRole, its binding and its policy."""
     return f"kubefed-controller-manager:{account}"
+
+
+def health_role_name(account: str, namespace: str) -> str:
+    """Give the name of what `kubefedctl join` makes besides in a Namespaced federation."""
+    return f"kubefed-controller-manager:{namespace}:healthcheck-{account}"
 
 
 def policy_name(account: str) -> str:
@@ -72,7 +78,8 @@ def prepare_member(
         namespace: the federation's namespace; made if absent.
         kinds: the kinds that the federation may write.
         scope: "Cluster", or "Namespaced" for rights in the federation's namespace only.
-        dry_run: let the API server check what can be checked.
+        dry_run: let the API server check what can be checked; the steps are gathered by
+            `kubefed.dryrun.planned`.
 
     Returns:
         The name of the ServiceAccount in `namespace`.
@@ -84,30 +91,39 @@ def prepare_member(
     account = account_name(cluster, host_cluster)
     wanted = tuple(kinds)
     namespaced = scope == Scope.NAMESPACED
-    policies = policy_name(account)
+    limits = [
+        (POLICY, policy(policy_name(account), account, namespace, namespaced=namespaced)),
+        (POLICY_BINDING, policy_binding(policy_name(account))),
+    ]
     _open_namespace(member, namespace)
+    role = member.get(CLUSTER_ROLE, role_name(account))
     try:
-        member.apply(POLICY, policy(policies, account, namespace, namespaced=namespaced))
+        _limit(member, limits, role)
     except errors.NotFound as error:
         raise errors.RightsMissing(
             f"{cluster} has no ValidatingAdmissionPolicy, which keeps the federation to its own "
             "objects; upgrade it to Kubernetes 1.30 or later"
         ) from error
-    member.apply(POLICY_BINDING, policy_binding(policies))
-    if dry_run and member.get(NAMESPACE, namespace) is None:
-        return account
     member.apply(SERVICE_ACCOUNT, _account(account, namespace, cluster))
     for kind, manifest in rbac.member_objects(
         role_name(account), account, namespace, wanted, namespaced=namespaced
     ):
         member.apply(kind, manifest)
     if not dry_run:
+        if role is None:
+            _limit(member, limits, member.get(CLUSTER_ROLE, role_name(account)))
         _await_policy(api, account, namespace, wanted, namespaced=namespaced)
     return account
 
 
 def remove_member(
-    api: ApiClient, *, cluster: str, host_cluster: str, namespace: str, keep_namespace: bool
+    api: ApiClient,
+    *,
+    cluster: str,
+    host_cluster: str,
+    namespace: str,
+    keep_namespace: bool,
+    dry_run: bool = False,
 ) -> list[str]:
     """Take the federation's account out of a member; safe to repeat.
 
@@ -119,20 +135,23 @@ def remove_member(
         host_cluster: the host cluster's name.
         namespace: the federation's namespace.
         keep_namespace: leave the namespace, as where the member is the host itself.
+        dry_run: let the API server check every step and do none.
 
     Returns:
         What could not be removed and why; empty when all is gone. The account's rights
         end at once; its tokens within ten seconds, since API servers remember a good one.
     """
-    member = Resources(api, timeout_s=5)
+    member = Resources(api, timeout_s=5, dry_run=dry_run)
     account = account_name(cluster, host_cluster)
     # Rights first, the limits of the rights last.
     targets: list[tuple[TargetKind, str, str | None]] = [
         (rbac.CLUSTER_ROLE_BINDING, role_name(account), None),
+        (rbac.CLUSTER_ROLE_BINDING, health_role_name(account, namespace), None),
         (rbac.ROLE_BINDING, role_name(account), namespace),
         (SERVICE_ACCOUNT, account, namespace),
         (SECRET, account, namespace),
         (CLUSTER_ROLE, role_name(account), None),
+        (CLUSTER_ROLE, health_role_name(account, namespace), None),
         (rbac.ROLE, role_name(account), namespace),
         (POLICY_BINDING, policy_name(account), None),
         (POLICY, policy_name(account), None),
@@ -147,9 +166,13 @@ def remove_member(
             # A member that is gone answers no further call either; each would wait in vain.
             rest = targets[targets.index((kind, name, where)) :]
             return [*left, *(f"{label(*each)}: {error}" for each in rest)]
+        except errors.Forbidden as error:
+            # Only kubefedctl makes it; who may not look for it has most likely not got it.
+            if name != health_role_name(account, namespace):
+                left.append(f"{label(kind, name, where)}: {error}")
         except errors.KubefedError as error:
             left.append(f"{label(kind, name, where)}: {error}")
-    if not keep_namespace and not _gone(member, namespace):
+    if not (keep_namespace or dry_run or _gone(member, namespace)):
         left.append(f"Namespace {namespace}: still being deleted")
     return left
 
@@ -168,6 +191,23 @@ def managed_objects(api: ApiClient, *, kinds: Iterable[TargetKind]) -> list[str]
             metadata = item["metadata"]
             found.append(label(kind, metadata["name"], metadata.get("namespace")))
     return sorted(found)
+
+
+def _limit(
+    member: Resources, limits: Iterable[tuple[TargetKind, Manifest]], role: Manifest | None
+) -> None:
+    """Make the account's limits, and let them go with its role.
+
+    `kubefedctl unjoin` knows nothing of them, but deletes the role; the garbage collector does the
+    rest.
+    """
+    for kind, manifest in limits:
+        metadata = dict(manifest["metadata"])
+        if role:
+            owner = {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.kind}
+            owner |= {field: role["metadata"][field] for field in ("name", "uid")}
+            metadata["ownerReferences"] = [owner]
+        member.apply(kind, {**manifest, "metadata": metadata})
 
 
 def _account(account: str, namespace: str, cluster: str) -> Manifest:
