@@ -186,7 +186,7 @@ def _build_all(directory: Path, console: Console) -> None:
     go_mods = {module: (tools / module / "go.mod").read_text() for module in MODULES}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        go = find_go(go_needed(go_mods.values()), console)
+        go = find_go(_go_pinned(), console)
         for number, module in enumerate(MODULES, 1):
             title = f"building {module} ({number} of {len(MODULES)})"
             task = progress.add_task(title, total=1)
@@ -202,12 +202,15 @@ def _build_all(directory: Path, console: Console) -> None:
         raise LabError(f"the build gave no {', '.join(absent)}; lab/tools and PROGRAMS disagree")
 
 
+def _go_pinned() -> tuple[int, ...]:
+    return go_needed(file.read_text() for file in sources().glob("*/go.mod"))
+
+
 def _build(
     go: Path, module: Path, directory: Path, flags: str, show: Callable[[str], None]
 ) -> None:
     argv = [str(go), "build", "-v", *FLAGS, "-ldflags", flags, "-o", f"{directory}/", "tool"]
-    environment = {**os.environ, **ENVIRONMENT, "PATH": f"{go.parent}:{os.environ['PATH']}"}
-    environment.pop("GOROOT", None)
+    environment = go_environment(go)
     last: collections.deque[str] = collections.deque(maxlen=20)
     count = 0
     with subprocess.Popen(
@@ -221,6 +224,13 @@ def _build(
     if process.returncode != 0:
         words = "\n".join(last)
         raise LabError(f"`go build` of {module.name} ended with {process.returncode}:\n{words}")
+
+
+def go_environment(go: Path) -> dict[str, str]:
+    """Give the environment in which a Go builds what is pinned, and nothing else."""
+    environment = {**os.environ, **ENVIRONMENT, "PATH": f"{go.parent}:{os.environ['PATH']}"}
+    environment.pop("GOROOT", None)
+    return environment
 
 
 def find_go(needed: tuple[int, ...], console: Console) -> Path:
@@ -299,9 +309,12 @@ def _pip() -> list[str]:
 
 def main() -> int:
     """Build, and print the directory; for `make tools`."""
+    from federation_lab import hooktool  # it builds by this module's means
+
     console = Console(stderr=True)
     try:
         directory = build(console)
+        hooktool.build(lambda: find_go(_go_pinned(), console))
     except LabError as error:
         console.print(f"[red]{error}", markup=True)
         return 1

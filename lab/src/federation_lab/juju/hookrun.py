@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import hashlib
 import os
 import secrets
 import signal
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from federation_lab import hooktool
 from federation_lab.juju import JUJU_VERSION, localexec, lookup, names, toolclient, tools, trees
 from federation_lab.juju.hookcontext import HookContext
 from federation_lab.juju.provider import Machine, inside, system_path
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from federation_lab.juju.controller import Controller
 
 _MARK = ".lab-charm"
-_SHEBANG = "#!/usr/bin/python3 -IS\n"
+_SHEBANG = b"#!/usr/bin/python3 -IS\n"
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,26 @@ class Outcome:
 
 def install_tools(folder: Path) -> None:
     """Puts the hook tools into a folder of a machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = _SHEBANG + Path(toolclient.__file__).read_text(encoding="utf-8")
-    program = folder / "hooktool"
-    if not program.exists() or program.read_text(encoding="utf-8") != text:
-        program.write_text(text, encoding="utf-8")
-        program.chmod(0o755)
-    for name in tools.TOOLS:
-        link = folder / name
-        if not link.is_symlink():
-            link.symlink_to("hooktool")
+    content, name = _tool_program()
+    program = folder / name
+    if not program.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / f"{name}.new"
+        fresh.write_bytes(content)
+        fresh.chmod(0o755)
+        for tool in tools.TOOLS:
+            (folder / tool).unlink(missing_ok=True)
+            (folder / tool).symlink_to(name)
+        # Last, since its presence says that the rest was made.
+        fresh.replace(program)
+
+
+@functools.cache
+def _tool_program() -> tuple[bytes, str]:
+    """The program under all tools' names, and a name that is another with each content."""
+    built = hooktool.program()
+    content = built.read_bytes() if built else _SHEBANG + Path(toolclient.__file__).read_bytes()
+    return content, f"hooktool-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 async def listen(controller: "Controller", model: Model, unit: Unit, machine: Machine) -> None:

@@ -1,0 +1,3 @@
+module federation.lab/tools/hooktool
+
+go 1.26.0
