@@ -10,7 +10,7 @@ from typing import Any
 from kubernetes.client import ApiClient
 from pydantic import ValidationError
 
-from kubefed import errors, rbac
+from kubefed import errors, policy, rbac
 from kubefed.accounts import Token, mint_token
 from kubefed.api import (
     CLUSTER_ROLE,
@@ -33,6 +33,7 @@ from kubefed.api import (
     standard_crds,
 )
 from kubefed.clients import Resources
+from kubefed.controller.transparent import rights as transparent
 
 CRD = TargetKind(
     "apiextensions.k8s.io",
@@ -139,6 +140,8 @@ def uninstall(api: ApiClient, *, namespace: str, dry_run: bool = False) -> None:
     if not _other_federations(host, namespace):
         _remove_shared(host, types)
     host.delete(rbac.CLUSTER_ROLE_BINDING, rbac.controller_binding(namespace))
+    for kind in (policy.POLICY_BINDING, policy.POLICY):
+        host.delete(kind, transparent.guard_name(namespace))
     host.delete(NAMESPACE, namespace)
     await_gone(host, NAMESPACE, namespace)
 
@@ -265,6 +268,7 @@ def _remove_shared(host: Resources, types: Iterable[Manifest]) -> None:
     _remove_crds(host, sorted(kinds))
     for name in (
         rbac.CONTROLLER_ROLE,
+        *transparent.ROLES,
         *(each["metadata"]["name"] for each in rbac.aggregate_roles()),
     ):
         host.delete(CLUSTER_ROLE, name)

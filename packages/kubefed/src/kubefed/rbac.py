@@ -17,6 +17,7 @@ from kubefed.api import (
     Manifest,
     TargetKind,
 )
+from kubefed.controller.transparent import rights
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
@@ -75,7 +76,8 @@ def controller_rules() -> list[Manifest]:
             ],
             [*READ, *WRITE],
         ),
-        rule([SCHEDULING_GROUP], ["*"], [*READ, "update", "patch"]),
+        # To create and delete: what the controller keeps for plain objects.
+        rule([SCHEDULING_GROUP], ["*"], [*READ, *WRITE]),
         types_rule(TYPES_GROUP),
     ]
 
@@ -85,7 +87,7 @@ def types_rule(group: str) -> Manifest:
 
     All resources of the group: it is the federation's own, and types are enabled at run time.
     """
-    return rule([group], ["*"], [*READ, "update", "patch"])
+    return rule([group], ["*"], [*READ, *WRITE])
 
 
 def cluster_rules() -> list[Manifest]:
@@ -94,6 +96,7 @@ def cluster_rules() -> list[Manifest]:
         rule([""], ["namespaces"], READ),
         rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], READ),
         events_rule(),
+        *rights.binding_rules(),
     ]
 
 
@@ -103,9 +106,11 @@ def events_rule() -> Manifest:
 
 
 def system_rules() -> list[Manifest]:
-    """What the controller may do in the federation's namespace: tokens, its lock, events."""
+    """What the controller may do in the federation's namespace: tokens, its lock, policies."""
     return [
         rule([""], ["secrets"], READ),
+        # The named policies of transparent federation.
+        rule([""], ["configmaps"], READ),
         rule(["coordination.k8s.io"], ["leases"], ["get", "create", "update", "patch"]),
         events_rule(),
     ]
@@ -284,5 +289,6 @@ def controller_objects(namespace: str, *, namespaced: bool) -> list[tuple[Target
                     controller_binding(namespace), CONTROLLER_ROLE, CONTROLLER_ACCOUNT, namespace
                 ),
             ),
+            *rights.objects(namespace),
         ]
     return objects

@@ -32,6 +32,8 @@ from kubefed.controller.objects import mapping
 from kubefed.controller.records import Records
 from kubefed.controller.region_health import RegionHealth
 from kubefed.controller.scheduling import Scheduling
+from kubefed.controller.sync import TypeSync
+from kubefed.controller.transparent.controller import Transparent
 from kubefed.controller.transparent.home import Home
 from kubefed.controller.types import Types
 
@@ -162,7 +164,13 @@ class _Controller:
             pacer=Pacer(DISTURBED_WRITES_PER_SECOND),
             home=home,
         )
-        types = Types(context, lambda sync: scheduling.attach(sync))
+
+        def started(sync: TypeSync) -> None:
+            scheduling.attach(sync)
+            transparent.attach(sync)
+
+        types = Types(context, started)
+        transparent = Transparent(context, types)
         scheduling = Scheduling(context, types.of_federated_kind, types.namespaces.federated)
         async with asyncio.TaskGroup() as group:
             group.create_task(events.run())
@@ -173,6 +181,8 @@ class _Controller:
             group.create_task(types.run())
             if config.scheduler:
                 group.create_task(scheduling.run())
+            if not config.namespaced_scope:
+                group.create_task(transparent.run())
 
     async def _config(self) -> dict[str, Any]:
         path = KUBEFED_CONFIG.path(self._options.namespace, CONFIG_NAME)

@@ -137,6 +137,18 @@ class Types:
                 return running.sync
         return None
 
+    def started(self) -> dict[str, TypeSync]:
+        """Give the controllers that have begun to propagate, by the type's name."""
+        return {
+            name: running.sync
+            for name, running in self._running.items()
+            if running.sync.started.is_set()
+        }
+
+    def configured(self) -> list[FederatedType]:
+        """Give all types that there are, propagated or not."""
+        return [kind for config in self._configs.store.values() if (kind := parse(config))]
+
     def _changed(self, key: Key, before: Json | None, after: Json | None) -> None:
         if (
             before is not None

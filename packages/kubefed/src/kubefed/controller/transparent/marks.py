@@ -27,6 +27,8 @@ FEDERATE = "kubefed.io/federate"
 MARK = "kubefed.io/transparent"
 # Annotation of a marked federated object: a ReplicaSchedulingPreference of ours plans for it.
 PLANNED = "kubefed.io/planned"
+# Annotation of a federated object that is about to be deleted: the orphan annotation is ours.
+RELEASED = "kubefed.io/released"
 # Annotation of a plain object: how it stands in the clusters.
 SUMMARY = "kubefed.io/federation-status"
 # What this controller's instructions to one cluster begin with; they aren't carried to others.

@@ -1,0 +1,154 @@
+"""The end of transparent federation: what was kept for plain objects goes, all that runs stays.
+
+The order is what makes it safe to be interrupted anywhere: the annotations and the rights first,
+then the federated objects, the FederatedNamespace last. As long as something is left to do, a
+marked object is left to show it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from kubefed.api.kinds import NAMESPACE, REPLICA_SCHEDULING_PREFERENCE
+from kubefed.controller.objects import Json, deleting, key_of, sequence
+from kubefed.controller.queue import RETRY
+from kubefed.controller.transparent import eligible, marks, writes
+
+if TYPE_CHECKING:
+    from kubefed.controller.context import Context
+    from kubefed.controller.sync import TypeSync
+    from kubefed.controller.types import Types
+
+log = logging.getLogger(__name__)
+RECHECK = 2.0
+
+
+class Release:
+    """Takes namespaces and objects out of transparent federation.
+
+    Args:
+        context: what all controllers share.
+        types: the types that are federated.
+    """
+
+    def __init__(self, context: Context, types: Types) -> None:
+        self._context = context
+        self._types = types
+        self._told: set[str] = set()
+
+    def under_way(self, namespace: str) -> bool:
+        """Whether a namespace is being let go."""
+        return namespace in self._told
+
+    def stop(self, namespace: str) -> None:
+        """Note that a namespace asks again."""
+        self._told.discard(namespace)
+
+    async def one(self, sync: TypeSync, federated: Json) -> None:
+        """Let one object go; what runs stays.
+
+        Raises:
+            ApiError: the host refused; to begin again is safe.
+        """
+        if deleting(federated):
+            return
+        await self._clear(sync, federated)
+        await writes.release(self._context.host, sync.kind.federated, federated)
+
+    async def namespace(self, name: str) -> float | None:
+        """Let a namespace go that doesn't ask to be federated any more.
+
+        Returns:
+            When to look again, as `WorkQueue` wants it; None if nothing is left.
+
+        Raises:
+            ApiError: the host refused; to begin again is safe.
+        """
+        sync = self._types.namespaces.sync
+        own = sync.federated.store.get((name, name)) if sync is not None else None
+        kept = self._kept(name)
+        marked = own is not None and marks.marked(own)
+        if not kept and not marked:
+            if name in self._told:
+                await self._give_back(name)
+                self._told.discard(name)
+            return None
+        # Not on the word of a cache: the namespace itself must say so.
+        live = await writes.get(self._context.host, NAMESPACE, ("", name))
+        if live is None or deleting(live):
+            return None
+        if marks.asks(live) and not eligible.namespace_refused(name, self._context.namespace):
+            return RETRY
+        if name not in self._told:
+            self._tell(live, len(kept))
+            self._told.add(name)
+        going = [(each, obj) for each, obj in kept if not deleting(obj)]
+        for each, obj in going:
+            await self._clear(each, obj)
+        await self._give_back(name)
+        for each, obj in going:
+            await writes.release(self._context.host, each.kind.federated, obj)
+        if kept or sync is None or own is None or not marked:
+            return RECHECK
+        return await self._last(sync, own)
+
+    async def _last(self, sync: TypeSync, own: Json) -> float | None:
+        """Let the FederatedNamespace go, unless somebody else's objects need it."""
+        if deleting(own):
+            return RECHECK
+        name = key_of(own)[1]
+        needs = await self._others(name)
+        if needs:
+            await writes.unmark(self._context.host, sync.kind.federated, own)
+            text = f"the FederatedNamespace stays, for there is {needs}; it is yours from now on"
+            self._context.events.normal(own, "FederatedNamespaceKept", text)
+        else:
+            await writes.release(self._context.host, sync.kind.federated, own)
+        return RECHECK
+
+    async def _others(self, namespace: str) -> str:
+        """Name a kind that has federated objects in a namespace, "" if none has.
+
+        Asked of the host itself: without its FederatedNamespace such an object would lose all
+        that it has in the members.
+        """
+        for kind in self._types.configured():
+            if kind.is_namespace or not kind.federated.namespaced:
+                continue
+            answer = await self._context.host.request(
+                "GET", kind.federated.path(namespace), params={"limit": "1"}
+            )
+            if sequence(answer.get("items")):
+                return f"at least one {kind.federated.kind}"
+        return ""
+
+    def _kept(self, namespace: str) -> list[tuple[TypeSync, Json]]:
+        return [
+            (sync, federated)
+            for sync in self._types.started().values()
+            if not sync.kind.is_namespace
+            for key, federated in sync.federated.store.items()
+            if key[0] == namespace and marks.marked(federated)
+        ]
+
+    async def _clear(self, sync: TypeSync, federated: Json) -> None:
+        """Take away what hangs on a federated object: the plan, the annotation."""
+        host, key = self._context.host, key_of(federated)
+        if marks.PLANNED in (federated.get("metadata") or {}).get("annotations", {}):
+            plan = await writes.get(host, REPLICA_SCHEDULING_PREFERENCE, key)
+            if plan is not None and marks.marked(plan):
+                await writes.delete(host, REPLICA_SCHEDULING_PREFERENCE, plan)
+        await writes.clear_summary(host, sync.kind.target, key)
+
+    async def _give_back(self, namespace: str) -> None:
+        await writes.give_back_rights(self._context.host, self._context.namespace, namespace)
+
+    def _tell(self, namespace: Json, count: int) -> None:
+        text = (
+            f"no longer federated: {count} objects run on as they are, in every cluster that has "
+            "them; nobody keeps them alike from now on"
+        )
+        about = {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind} | namespace
+        self._context.events.normal(about, "NoLongerFederated", text)
+        log.info("namespace %s is no longer federated", namespace.get("metadata", {}).get("name"))

@@ -1,0 +1,142 @@
+"""Writes to the host: what is kept for plain objects, and the annotation on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kubefed.api.kinds import TargetKind
+from kubefed.api.names import ORPHAN_ANNOTATION
+from kubefed.controller.client import MERGE_PATCH, ApiError, Client
+from kubefed.controller.objects import Json, deleting, key_of, metadata, notes, uid
+from kubefed.controller.transparent import marks, rights
+
+if TYPE_CHECKING:
+    from kubefed.controller.objects import Key
+
+ROLE_BINDING = TargetKind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+
+
+async def get(host: Client, kind: TargetKind, key: Key) -> Json | None:
+    """Read an object from the host itself; None if it isn't there.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    try:
+        return await host.request("GET", kind.path(key[0] or None, key[1]))
+    except ApiError as error:
+        if error.not_found:
+            return None
+        raise
+
+
+async def create(host: Client, kind: TargetKind, obj: Json) -> Json:
+    """Create an object.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    return await host.request("POST", kind.path(key_of(obj)[0] or None), body=obj)
+
+
+async def change(host: Client, kind: TargetKind, key: Key, patch: Json) -> Json:
+    """Change an object by a merge patch.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    path = kind.path(key[0] or None, key[1])
+    return await host.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+
+async def delete(host: Client, kind: TargetKind, obj: Json) -> None:
+    """Delete exactly this object, as it is.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    meta = metadata(obj)
+    exactly = {"uid": uid(obj), "resourceVersion": meta.get("resourceVersion")}
+    namespace, name = key_of(obj)
+    try:
+        await host.request(
+            "DELETE",
+            kind.path(namespace or None, name),
+            body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": exactly},
+        )
+    except ApiError as error:
+        if not error.not_found:
+            raise
+
+
+async def release(host: Client, kind: TargetKind, federated: Json) -> None:
+    """Delete a federated object so that all it has put into the members stays.
+
+    Raises:
+        ApiError: the host refused; to begin again is safe.
+    """
+    if deleting(federated):
+        return
+    if notes(federated).get(ORPHAN_ANNOTATION) != "true":
+        meta = {
+            "annotations": {ORPHAN_ANNOTATION: "true", marks.RELEASED: "true"},
+            "uid": uid(federated),
+        }
+        federated = await change(host, kind, key_of(federated), {"metadata": meta})
+    await delete(host, kind, federated)
+
+
+async def unmark(host: Client, kind: TargetKind, federated: Json) -> None:
+    """Leave a federated object to its users from now on.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    meta = {"labels": {marks.MARK: None}, "uid": uid(federated), "ownerReferences": None}
+    await change(host, kind, key_of(federated), {"metadata": meta})
+
+
+async def take_rights(host: Client, federation: str, namespace: str) -> None:
+    """Bind the controller's roles in a namespace that asks to be federated.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    for binding in rights.role_bindings(federation, namespace):
+        if await get(host, ROLE_BINDING, key_of(binding)) is None:
+            try:
+                await create(host, ROLE_BINDING, binding)
+            except ApiError as error:
+                if not error.exists:
+                    raise
+
+
+async def give_back_rights(host: Client, federation: str, namespace: str) -> None:
+    """Delete these bindings.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    for binding in rights.role_bindings(federation, namespace):
+        try:
+            await host.request("DELETE", ROLE_BINDING.path(*key_of(binding)))
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+
+async def clear_summary(host: Client, kind: TargetKind, key: Key) -> None:
+    """Take the annotation off a plain object that isn't federated any more.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    try:
+        source = await get(host, kind, key)
+        if source is not None and marks.SUMMARY in notes(source):
+            meta = {"annotations": {marks.SUMMARY: None}, "uid": uid(source)}
+            await change(host, kind, key, {"metadata": meta})
+    except ApiError as error:
+        # The rights were given back before; or it was deleted meanwhile.
+        if error.status not in (403, 404, 409):
+            raise
