@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
+from kubefed.api.kinds import NAMESPACE
 from kubefed.api.names import PropagationStatus
+from kubefed.controller.client import ApiError
 from kubefed.controller.dispatch import Dispatcher, Result
 from kubefed.controller.objects import Key, uid
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
@@ -59,6 +62,7 @@ class Batches:
                 ready=self._context.clusters.usable(name)
                 and (key, name) not in self._members.flights,
                 known=self._members.known(name),
+                pending=self._members.pending(name),
                 current=self._members.get(name, target_key),
                 home=self._context.home.is_home(name),
             )
@@ -84,10 +88,13 @@ class Batches:
     ) -> Mapping[str, Result]:
         """Do what was planned; give what was answered soon (see `Members.fly`)."""
         for name, error in batch.errors.items():
-            self._context.events.warning(subject.federated, "ApplyOverridesFailed", error)
+            self._context.events.warning(subject.federated, batch.statuses[name].value, error)
             log.debug("%s %s in %s: %s", self._kind.name, key, name, error)
         if not batch.operations:
             return {}
+        operations = batch.operations
+        if self._kind.is_namespace:
+            operations = await self._spare_host(key, operations)
         dispatcher = Dispatcher(subject, adopt=self._context.config.adopt, delete_options=options)
 
         async def start(member: MemberCluster, operation: Operation) -> Result:
@@ -100,11 +107,33 @@ class Batches:
         return await self._members.fly(
             key,
             self.target_key(key),
-            batch.operations,
+            operations,
             start,
             hashes,
             lambda: self._again(key),
         )
+
+    async def _spare_host(self, key: Key, operations: list[Operation]) -> list[Operation]:
+        """Never delete the host's own Namespace, whatever a cache may say of it.
+
+        Raises:
+            ApiError: the host doesn't say which Namespace is its own.
+        """
+        if not any(operation.verb is Verb.DELETE for operation in operations):
+            return operations
+        try:
+            path = NAMESPACE.path(name=key[1])
+            own = uid(await self._context.host.request("GET", path))
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            return operations
+        return [
+            dataclasses.replace(operation, verb=Verb.RELEASE)
+            if operation.verb is Verb.DELETE and uid(operation.body) == own
+            else operation
+            for operation in operations
+        ]
 
     def _tell(self, subject: Subject, operation: Operation, result: Result) -> None:
         if not uid(subject.federated):
@@ -114,6 +143,8 @@ class Batches:
         if result.error:
             text = f"{target} in {operation.cluster}: {result.error}"
             self._context.events.warning(subject.federated, f"{what}Failed", text)
+            if result.status is operation.verb.timed_out:
+                self._context.events.warning(subject.federated, "OperationTimeoutError", text)
         else:
             text = f"{target} in {operation.cluster}"
             self._context.events.normal(subject.federated, what, text)
@@ -126,7 +157,7 @@ class Batches:
         results: Mapping[str, Result],
     ) -> dict[str, PropagationStatus]:
         """Give how an object stands in each cluster that it concerns."""
-        statuses = dict(batch.statuses)
+        statuses = {name: self._precise(name, of) for name, of in batch.statuses.items()}
         for operation in batch.operations:
             result = results.get(operation.cluster)
             if result is None:
@@ -137,6 +168,29 @@ class Batches:
             if of == key and (cluster in placed or flight.verb is not Verb.CREATE):
                 statuses[cluster] = flight.verb.timed_out
         return statuses
+
+    def _precise(self, cluster: str, state: PropagationStatus) -> PropagationStatus:
+        """Tell a cluster that can't be asked from one that doesn't answer."""
+        member = self._context.clusters.members.get(cluster)
+        malformed = member is not None and bool(member.malformed) and member.track.ready
+        if malformed and state is PropagationStatus.CLUSTER_NOT_READY:
+            return PropagationStatus.CLIENT_RETRIEVAL_FAILED
+        return state
+
+    def tell(self, subject: Subject, statuses: Mapping[str, PropagationStatus]) -> None:
+        """Write events of what keeps an object out of clusters, where no write would say it."""
+        reasons = {
+            PropagationStatus.CLUSTER_NOT_READY: "is not ready",
+            PropagationStatus.CLIENT_RETRIEVAL_FAILED: "can't be asked",
+        }
+        for name, state in statuses.items():
+            if state is PropagationStatus.CACHED_RETRIEVAL_FAILED:
+                why = f"{name}: {self._members.error(name) or 'its objects are not known yet'}"
+            elif state in reasons:
+                why = f"{name} {reasons[state]}"
+            else:
+                continue
+            self._context.events.warning(subject.federated, state.value, why)
 
     def _any_slow(self) -> bool:
         return any(member.lagging for member in self._context.clusters.members.values())

@@ -76,7 +76,11 @@ class Bookkeeper:
         if recorded is not None:
             self._context.records.note(federated, self._kind, recorded)
         waiting = self._pages.get(key)
-        if waiting is not None and uid(waiting.federated) == uid(federated):
+        if waiting is not None and uid(waiting.federated) != uid(federated):
+            # Of a former object of this name.
+            waiting = None
+            del self._pages[key]
+        if waiting is not None:
             updated = outcome.updated or waiting.outcome.updated
             outcome = dataclasses.replace(outcome, updated=updated)
         elif self._context.records.saved(key, self._kind) and self._says(federated, outcome):

@@ -10,22 +10,23 @@ import asyncio
 import datetime
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from kubefed.api.kinds import KUBEFED_CLUSTER, SECRET
-from kubefed.api.names import MANAGED_LABEL, TOKEN_KEY, TlsValidation
-from kubefed.controller import health
+from kubefed.api.kinds import KUBEFED_CLUSTER, NAMESPACE, SECRET
+from kubefed.api.names import CLUSTER_UID_ANNOTATION, MANAGED_LABEL
+from kubefed.controller import health, left_behind
 from kubefed.controller.client import (
     MERGE_PATCH,
+    ApiError,
     Client,
-    Connection,
     MalformedError,
     NotLeaderError,
-    decode_base64,
 )
 from kubefed.controller.health import Probe, Track
 from kubefed.controller.informer import FAILURES, Informer, Source
-from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec
+from kubefed.controller.left_behind import LeftBehind
+from kubefed.controller.member_cluster import MemberCluster, connection, token_only
+from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec, uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,43 +36,21 @@ if TYPE_CHECKING:
     from kubefed.controller.metrics import Metrics
     from kubefed.controller.region_health import RegionHealth
 
+__all__ = ["MANAGED_SELECTOR", "Clusters", "MemberCluster", "Returned"]
 log = logging.getLogger(__name__)
 MANAGED_SELECTOR = f"{MANAGED_LABEL}=true"
 # After a cluster was lost or came back, this long its and the others' writes are paced.
 DISTURBED_SECONDS = 60.0
+# So long a start waits for the first answers of clusters that were ready.
+FIRST_PROBES_SECONDS = 1.0
 
 
-class MemberCluster:
-    """One member: its client, and what is known of its health.
+class Returned(Protocol):
+    """Who follows the clusters' return."""
 
-    Attributes:
-        name: its name.
-        obj: its KubeFedCluster.
-        client: requests to it.
-        track: its health.
-        malformed: why it can't be asked at all, "" if it can.
-        error: why the latest probe failed.
-        lagging: whether a write is waiting for its answer for long; nobody waits for it then.
-        changed_at: when it was called ready or not ready last.
-    """
-
-    def __init__(self, name: str, obj: Json, guard: Callable[[], None]) -> None:
-        self.name = name
-        self.obj = obj
-        self.client = Client(name, Connection(""), guard)
-        self.track = Track(published=health.published(obj))
-        self.malformed = "not read yet"
-        self.error = ""
-        self.version = ""
-        self.lagging = False
-        self.changed_at = float("-inf")
-        self.wake = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels of its KubeFedCluster."""
-        return labels(self.obj)
+    def __call__(self, name: str, *, moved: bool) -> None:
+        """Take note that a cluster is back."""
+        ...
 
 
 class Clusters:
@@ -107,14 +86,16 @@ class Clusters:
         self.members: dict[str, MemberCluster] = {}
         # Told with a name: a cluster joined or left, or its labels or readiness changed.
         self.listeners: list[Callable[[str], None]] = []
-        # Told with a name: it is back, so watches that hang on it must be begun anew.
-        self.returned: list[Callable[[str], None]] = []
+        # Told with a name: it is back, so watches that hang on it must be begun anew; `moved`
+        # where another API server may answer now.
+        self.returned: list[Returned] = []
         self.disturbed_until = float("-inf")
         self._secrets = Informer(
-            host, Source(SECRET, namespace, slim=_token_only), self._secret_changed
+            host, Source(SECRET, namespace, slim=token_only), self._secret_changed
         )
         self._objects = Informer(host, Source(KUBEFED_CLUSTER, namespace), self._cluster_changed)
         self._group: asyncio.TaskGroup | None = None
+        self.left_behind = LeftBehind(host, namespace)
 
     @property
     def labels(self) -> dict[str, dict[str, str]]:
@@ -132,8 +113,14 @@ class Clusters:
         return (
             member is not None
             and not member.malformed
+            and member.identified is not False
             and health.reachable(member.track, self._config.thresholds)
         )
+
+    def forgotten(self, name: str) -> bool:
+        """Whether nobody is to wait for a cluster: it is away, and the operator has said so."""
+        member = self.members.get(name)
+        return member is not None and left_behind.forgotten(member.obj) and not self.usable(name)
 
     def schedulable(self) -> dict[str, bool]:
         """Every cluster, and whether replicas may be planned for it."""
@@ -143,9 +130,18 @@ class Clusters:
         }
 
     async def synced(self) -> None:
-        """Wait until the clusters and their tokens are known."""
+        """Wait until the clusters and their tokens are known, and a moment for their answers."""
         await self._secrets.synced.wait()
         await self._objects.synced.wait()
+        asked = [
+            asyncio.create_task(member.probed.wait())
+            for member in self.members.values()
+            if member.track.ready
+        ]
+        if asked:
+            _, late = await asyncio.wait(asked, timeout=FIRST_PROBES_SECONDS)
+            for task in late:
+                task.cancel()
 
     async def run(self) -> None:
         """Watch and probe until cancelled."""
@@ -180,12 +176,14 @@ class Clusters:
     def _cluster_changed(self, key: Key, before: Json | None, after: Json | None) -> None:
         name = key[1]
         if after is None:
-            self._left(name)
+            if self._group is not None:
+                self._group.create_task(self._confirm_left(key))
             return
         member = self.members.get(name)
         if member is None:
             member = self.members[name] = MemberCluster(name, after, self._guard)
             log.info("cluster %s joined", name)
+            self.left_behind.load(name, after)
             self._connect(member)
             self._start(member)
         else:
@@ -201,11 +199,35 @@ class Clusters:
         if self._group is not None:
             member.task = self._group.create_task(self._probe_for_ever(member))
 
+    async def _confirm_left(self, key: Key) -> None:
+        """Strike a cluster off only when the host itself says that it isn't there.
+
+        A cluster that left has no claims any more: on the word of a list that lacks it,
+        deletions would end that have left something there.
+        """
+        while key not in self._objects.store:
+            asked_at = self._objects.reached
+            try:
+                live = await self._host.request("GET", KUBEFED_CLUSTER.path(*key), timeout_s=10)
+            except FAILURES as error:
+                if isinstance(error, ApiError) and error.not_found:
+                    if key not in self._objects.store:
+                        self._left(key[1])
+                    return
+                log.warning("KubeFedCluster %s: %s", key[1], error)
+                await asyncio.sleep(1)
+                continue
+            log.warning("KubeFedCluster %s is there, though it was not listed", key[1])
+            self._objects.learn(live, asked_at=asked_at)
+            if key in self._objects.store:
+                self._cluster_changed(key, None, live)
+
     def _left(self, name: str) -> None:
         member = self.members.pop(name, None)
         if member is None:
             return
         log.info("cluster %s left", name)
+        self.left_behind.drop(name)
         if member.task is not None:
             member.task.cancel()
         if self._group is not None:
@@ -224,14 +246,19 @@ class Clusters:
 
     def _reconnect(self, member: MemberCluster) -> None:
         """Use what was changed at once: probe, watch and write anew."""
+        before = member.client.connection
         self._connect(member)
+        now = member.client.connection
+        moved = (before.url, before.ca) != (now.url, now.ca)
+        if moved and CLUSTER_UID_ANNOTATION in notes(member.obj):
+            member.identified = False
         member.wake.set()
-        self._tell_returned(member.name)
+        self._tell_returned(member.name, moved=moved)
         self._tell(member.name)
 
-    def _tell_returned(self, name: str) -> None:
+    def _tell_returned(self, name: str, *, moved: bool = False) -> None:
         for listener in self.returned:
-            listener(name)
+            listener(name, moved=moved)
 
     def _connect(self, member: MemberCluster) -> None:
         secret = mapping(spec(member.obj).get("secretRef")).get("name")
@@ -257,15 +284,20 @@ class Clusters:
                 log.debug("not the leader: health of %s not written", member.name)
             except FAILURES as error:
                 log.warning("health of %s not written: %s", member.name, error)
+            except Exception:
+                # Whatever is wrong with one cluster, the others are looked after.
+                log.exception("cluster %s", member.name)
             try:
                 await asyncio.wait_for(member.wake.wait(), self._config.period)
             except TimeoutError:
                 continue
 
     async def _probe(self, member: MemberCluster) -> None:
+        usable = self.usable(member.name)
         with self._metrics.health_seconds.time():
             result = await self._ask(member)
-        before, usable = member.track, self.usable(member.name)
+        member.probed.set()
+        before = member.track
         member.track = health.observe(member.track, result)
         self._judge(member)
         if self.usable(member.name) != usable or (before.failures and result is Probe.OK):
@@ -284,14 +316,38 @@ class Clusters:
             if text.strip().lower() != "ok":
                 member.error = text[:200]
                 return Probe.NOT_OK
-            if not member.version or member.track.successes % 10 == 0:
+            if not member.version or not member.identified or member.track.successes % 10 == 0:
                 answer = await member.client.version(timeout_s=limit)
                 member.version = answer
-        except FAILURES as error:
+                await self._identify(member, limit)
+            if member.identified is False:
+                member.error = "another cluster answers at its address"
+                return Probe.MALFORMED
+        except (*FAILURES, ValueError) as error:
             member.error = str(error) or type(error).__name__
             self._events.warning(member.obj, "RetrievingClusterHealthFailed", member.error)
             return Probe.UNREACHABLE
         return Probe.OK
+
+    async def _identify(self, member: MemberCluster, limit: float) -> None:
+        """Find out whether the cluster is the one that joined, where its entry says which."""
+        wanted = notes(member.obj).get(CLUSTER_UID_ANNOTATION)
+        if not wanted:
+            member.identified = True
+            return
+        try:
+            path = NAMESPACE.path(name="kube-system")
+            found = uid(await member.client.request("GET", path, timeout_s=limit))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            log.warning("cluster %s doesn't let us see which one it is", member.name)
+            member.identified = True
+            return
+        if member.identified is False and found == wanted:
+            # Caches of the time before may be another cluster's.
+            self._tell_returned(member.name, moved=True)
+        member.identified = found == wanted
 
     def _judge(self, member: MemberCluster) -> None:
         before = member.track
@@ -332,7 +388,12 @@ class Clusters:
         present = mapping(member.obj.get("status"))
         before = [mapping(item) for item in sequence(present.get("conditions"))]
         status: Json = {
-            "conditions": health.conditions(state, before, now, member.error),
+            "conditions": health.conditions(
+                state,
+                before,
+                now,
+                member.error + left_behind.summary(self.left_behind.of(member.name)),
+            ),
             "kubernetesVersion": member.version if state is Probe.OK else None,
         }
         path = KUBEFED_CLUSTER.path(self._namespace, member.name)
@@ -344,47 +405,3 @@ class Clusters:
             content_type=MERGE_PATCH,
             timeout_s=5,
         )
-
-
-def connection(cluster: Json, secret: Json | None) -> Connection:
-    """Give how to reach the cluster that a KubeFedCluster describes.
-
-    Args:
-        cluster: the KubeFedCluster.
-        secret: the Secret that it names, None if there is none.
-
-    Raises:
-        MalformedError: something is missing or unusable; the text says what.
-    """
-    wanted = spec(cluster)
-    endpoint = str(wanted.get("apiEndpoint") or "").rstrip("/")
-    if not endpoint:
-        raise MalformedError("apiEndpoint is empty")
-    if "://" not in endpoint:
-        endpoint = f"https://{endpoint}"
-    if secret is None:
-        name = mapping(wanted.get("secretRef")).get("name")
-        raise MalformedError(f"the Secret {name} is not there")
-    token = decode_base64(mapping(secret.get("data")).get(TOKEN_KEY), "the token").strip()
-    if not token:
-        raise MalformedError("the Secret has no token")
-    proxy = str(wanted.get("proxyURL") or "")
-    if proxy and not proxy.lower().startswith(("http://", "https://")):
-        raise MalformedError(f"proxyURL {proxy} is not an HTTP proxy, the only kind supported")
-    off = set(sequence(wanted.get("disabledTLSValidations")))
-    return Connection(
-        url=endpoint,
-        ca=decode_base64(wanted.get("caBundle"), "caBundle"),
-        token=token,
-        verify=TlsValidation.ALL not in off,
-        check_name=TlsValidation.SUBJECT_NAME not in off,
-        check_time=TlsValidation.VALIDITY_PERIOD not in off,
-        proxy=proxy,
-    )
-
-
-def _token_only(secret: Json) -> Json:
-    data = mapping(secret.get("data"))
-    meta = mapping(secret.get("metadata"))
-    kept = {name: meta[name] for name in ("name", "namespace", "resourceVersion") if name in meta}
-    return {"metadata": kept, "data": {TOKEN_KEY: data[TOKEN_KEY]} if TOKEN_KEY in data else {}}

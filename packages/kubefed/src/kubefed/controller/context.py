@@ -32,13 +32,14 @@ class Pacer:
         self._gap = 1 / per_second
         self._next = 0.0
 
-    async def wait(self) -> None:
-        """Wait for the next turn."""
+    async def wait(self) -> bool:
+        """Wait for the next turn; say whether it was not there already."""
         now = asyncio.get_running_loop().time()
         turn = max(now, self._next)
         self._next = turn + self._gap
         if turn > now:
             await asyncio.sleep(turn - now)
+        return turn > now
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +70,13 @@ class Context:
     pacer: Pacer
     home: Home
 
-    async def pace(self) -> None:
-        """Wait for a turn to write, if a cluster was just lost or is just back."""
-        if self.clusters.disturbed:
-            await self.pacer.wait()
+    async def pace(self) -> bool:
+        """Wait for a turn to write, if a cluster was just lost or is just back.
+
+        Returns:
+            Whether it waited, so that what is to be written should be thought of anew.
+        """
+        return self.clusters.disturbed and await self.pacer.wait()
 
 
 def timestamp() -> str:

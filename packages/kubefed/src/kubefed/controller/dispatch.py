@@ -8,11 +8,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from kubefed.api.names import MANAGED, MANAGED_LABEL, UNMANAGED, PropagationStatus
-from kubefed.controller import overrides, versions
+from kubefed.controller import versions
 from kubefed.controller.client import MERGE_PATCH, ApiError, NotLeaderError
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, Key, key_of, labels, managed, mapping, uid
-from kubefed.controller.plan import Operation, Subject, Verb, desired
+from kubefed.controller.objects import Json, key_of, labels, managed, mapping, uid
+from kubefed.controller.plan import DesiredError, Operation, Subject, Verb, desired_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,18 +88,16 @@ class Dispatcher:
             raise
         except TimeoutError:
             return Result(verb.timed_out, error=f"no answer within {OPERATION_SECONDS:.0f} s")
-        except overrides.OverrideError as error:
-            return Result(PropagationStatus.APPLY_OVERRIDES_FAILED, error=str(error))
+        except DesiredError as error:
+            return Result(error.status, error=str(error))
         except FAILURES as error:
             return Result(verb.failed, error=str(error) or type(error).__name__)
 
     async def _create(self, client: Client, operation: Operation) -> Result:
-        target = self._subject.kind.target
-        namespace, _ = key_of(operation.body)
         try:
             answer = await client.request(
                 "POST",
-                target.path(namespace or None),
+                self._path(operation.body, collection=True),
                 body=operation.body,
                 timeout_s=OPERATION_SECONDS,
             )
@@ -112,26 +110,36 @@ class Dispatcher:
         return Result(PropagationStatus.OK, answer, own=True)
 
     async def _adopt_existing(self, client: Client, operation: Operation) -> Result:
-        live = await self._get(client, key_of(operation.body))
+        try:
+            live = await self._get(client, operation.body)
+        except FAILURES as error:
+            text = f"it exists already, and can't be read: {error}"
+            return Result(PropagationStatus.RETRIEVAL_FAILED, error=text)
         own = managed(live) or self._subject.is_host_namespace(live)
         if not (self._adopt or own):
             return Result(
                 PropagationStatus.ALREADY_EXISTS,
                 error="it exists already and adoption is disabled",
             )
-        return await self._put(client, operation.cluster, live)
+        try:
+            return await self._put(client, operation.cluster, live)
+        except TimeoutError:
+            return Result(PropagationStatus.UPDATE_TIMED_OUT, error="no answer in time")
+        except FAILURES as error:
+            return Result(PropagationStatus.UPDATE_FAILED, error=f"it exists already: {error}")
 
     async def _update(self, client: Client, operation: Operation) -> Result:
-        namespace, name = key_of(operation.body)
-        path = self._subject.kind.target.path(namespace or None, name)
         try:
             answer = await client.request(
-                "PUT", path, body=operation.body, timeout_s=OPERATION_SECONDS
+                "PUT",
+                self._path(operation.body),
+                body=operation.body,
+                timeout_s=OPERATION_SECONDS,
             )
         except ApiError as error:
             if not error.conflict:
                 raise
-            live = await self._get(client, (namespace, name))
+            live = await self._get(client, operation.body)
             return await self._put(client, operation.cluster, live)
         return Result(PropagationStatus.OK, answer, own=True)
 
@@ -145,14 +153,9 @@ class Dispatcher:
                 PropagationStatus.MANAGED_LABEL_FALSE,
                 error=f"label {MANAGED_LABEL}={UNMANAGED} says that it isn't managed",
             )
-        changes = overrides.parse(self._subject.federated).get(cluster, [])
-        body = desired(self._subject, changes, live)
-        namespace, name = key_of(body)
+        body = desired_in(self._subject, cluster, live)
         answer = await client.request(
-            "PUT",
-            self._subject.kind.target.path(namespace or None, name),
-            body=body,
-            timeout_s=OPERATION_SECONDS,
+            "PUT", self._path(body), body=body, timeout_s=OPERATION_SECONDS
         )
         return Result(PropagationStatus.OK, answer)
 
@@ -174,9 +177,18 @@ class Dispatcher:
         # Nothing is recorded of it: its version isn't ours to compare.
         return Result(PropagationStatus.OK)
 
-    async def _get(self, client: Client, key: Key) -> Json:
-        path = self._subject.kind.target.path(key[0] or None, key[1])
-        return await client.request("GET", path, timeout_s=OPERATION_SECONDS)
+    async def _get(self, client: Client, obj: Json) -> Json:
+        return await client.request("GET", self._path(obj), timeout_s=OPERATION_SECONDS)
+
+    def _path(self, obj: Json, *, collection: bool = False) -> str:
+        """Give an object's path; its template or an override may name another version."""
+        target = self._subject.kind.target
+        api_version = str(obj.get("apiVersion") or target.api_version)
+        if api_version != target.api_version:
+            group, _, version = api_version.rpartition("/")
+            target = dataclasses.replace(target, group=group, version=version)
+        namespace, name = key_of(obj)
+        return target.path(namespace or None, None if collection else name)
 
     async def _delete(self, client: Client, current: Json) -> Result:
         namespace, name = key_of(current)
@@ -187,7 +199,7 @@ class Dispatcher:
                 PropagationStatus.DELETION_FAILED, error="the deleteoption annotation is no JSON"
             )
         # Never an object that took the place of the one that we know.
-        options = {"preconditions": {"uid": uid(current)}} | options
+        options["preconditions"] = {"uid": uid(current)} | mapping(options.get("preconditions"))
         try:
             answer = await client.request(
                 "DELETE",
@@ -216,7 +228,7 @@ async def release(
         await client.request(
             "PATCH",
             path(namespace or None, name),
-            body={"metadata": {"labels": {MANAGED_LABEL: None}}},
+            body={"metadata": {"uid": uid(current), "labels": {MANAGED_LABEL: None}}},
             content_type=MERGE_PATCH,
             timeout_s=OPERATION_SECONDS,
         )

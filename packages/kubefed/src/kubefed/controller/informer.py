@@ -7,6 +7,10 @@
 - What our own writes were answered can be put in at once (`learn`), so that a cache never makes
   the controller do twice what it has just done. An answer may hold what somebody else changed
   meanwhile: unless the write excluded that, it is told as a change when the watch brings it.
+- A list of nothing isn't believed while an object that was known is still answered, and all is
+  listed anew now and then, so that a lost event is not lost for ever.
+- A server whose versions went back (restored, or another one at this address) is believed, but
+  nothing that was known of it before is.
 """
 
 from __future__ import annotations
@@ -26,11 +30,13 @@ from kubefed.controller.objects import (
     Json,
     Key,
     key_of,
+    labels,
     mapping,
     metadata,
     newer,
     resource_version,
     sequence,
+    uid,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +48,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PAGE = 500
 LONGEST_RETRY = 30.0
+# What a server may ask us to wait at most; its mend must not wait for its mistake.
+LONGEST_ASKED = 120.0
 SHORTEST_WATCH = 1.0
+# How long a watch is trusted to have told everything.
+RELIST_SECONDS = 600.0
+# So many of the objects that were known are asked for before a list of nothing is believed.
+_WITNESSES = 3
+# How API servers begin to say that a version is from the future.
+_FUTURE = "Too large resource version"
 FAILURES = (ApiError, aiohttp.ClientError, OSError, TimeoutError, MalformedError)
 
 
@@ -68,6 +82,11 @@ class Source:
     def path(self) -> str:
         """The URL path of the collection."""
         return self.kind.path(self.namespace or None)
+
+    def fits(self, obj: Json) -> bool:
+        """Whether an object meets the selector, which is `label=value` or empty."""
+        name, _, value = self.selector.partition("=")
+        return not name or labels(obj).get(name) == value
 
 
 class Informer:
@@ -99,6 +118,9 @@ class Informer:
         # What was told last of objects that `learn` replaced since.
         self._untold: dict[Key, Json | None] = {}
         self._version = ""
+        # The latest version that a list or a watch had.
+        self._reached = ""
+        self._listed_at = float("-inf")
         self._kicked = asyncio.Event()
         self._failures = 0
 
@@ -111,26 +133,55 @@ class Informer:
         """Start the watch anew from where it is: the cluster was away and is back."""
         self._kicked.set()
 
-    def learn(self, obj: Json, *, own: bool = False) -> None:
+    @property
+    def reached(self) -> str:
+        """The version up to which the cluster has told what changed."""
+        return self._reached
+
+    def learn(self, obj: Json, *, own: bool = False, asked_at: str | None = None) -> None:
         """Take in what the cluster answered, unless the cache is further already.
 
         Args:
             obj: the object as it is now.
             own: whether it differs from the cache's by our own write alone, since that named the
                 version that it changed.
+            asked_at: `reached` before it was asked for; None for the answer of a write.
         """
         slim = self._slim(obj)
         key = key_of(slim)
         known = self.store.get(key)
-        if known is None or newer(resource_version(slim), resource_version(known)):
+        version = resource_version(slim)
+        if known is None and not newer(version, self._reached) and asked_at != self._reached:
+            # It was told already, and so was its end.
+            return
+        if known is None or newer(version, resource_version(known)):
             if not own:
                 self._untold.setdefault(key, known)
             self.store[key] = slim
 
-    def unlearn(self, key: Key) -> None:
-        """Take out what a delete was answered to be gone."""
+    def unlearn(self, gone: Json, *, deleted: bool) -> None:
+        """Take out what a write was answered to be gone; what took its place since stays.
+
+        Args:
+            gone: the object as it was before.
+            deleted: whether there is no such object any more; else it lost its label, and may
+                have got it back.
+        """
+        key = key_of(gone)
+        known = self.store.get(key)
+        if known is None or uid(known) != uid(gone):
+            return
+        if deleted or resource_version(known) == resource_version(gone):
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         self.store.pop(key, None)
         self._untold.pop(key, None)
+
+    def forget_place(self) -> None:
+        """List anew: the server may be another one now."""
+        self._listed_at = float("-inf")
+        self.kick()
 
     async def run(self) -> None:
         """Keep the cache until cancelled."""
@@ -142,14 +193,15 @@ class Informer:
                 await asyncio.wait({step, kicked}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 kicked.cancel()
-                if not step.done():
-                    step.cancel()
-                # Its failures are handled inside; what is left is its cancellation.
-                with contextlib.suppress(asyncio.CancelledError):
-                    await step
+                step.cancel()
+                # Its failures are handled inside. To await it would take our own cancellation
+                # for its.
+                await asyncio.wait({step})
 
     async def _step(self) -> None:
         try:
+            if asyncio.get_running_loop().time() - self._listed_at >= RELIST_SECONDS:
+                self._version = ""
             if not self._version:
                 await self._list()
             began = asyncio.get_running_loop().time()
@@ -160,11 +212,18 @@ class Informer:
             self._failures = 0
         except FAILURES as error:
             await self._failed(error)
+        except Exception as error:
+            # Whatever a server may hold, it ends neither the others' caches nor the process.
+            log.exception("%s %s", self.client.name, self.source.path)
+            self._version = ""
+            await self._failed(error)
 
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, ApiError) and error.gone:
             self._version = ""
             return
+        if str(error).find(_FUTURE) >= 0:
+            self._version = ""
         self._failures += 1
         self.error = str(error) or type(error).__name__
         pause = backoff.delay(
@@ -174,7 +233,7 @@ class Informer:
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
         if isinstance(error, ApiError):
-            pause = max(pause, error.retry_after or 0.0)
+            pause = max(pause, min(error.retry_after or 0.0, LONGEST_ASKED))
             if error.not_found:
                 # The kind is no longer served here (its CRD is gone): nothing of it is known.
                 self._version = ""
@@ -197,16 +256,48 @@ class Informer:
             if not isinstance(items, list | None) or not meta.get("resourceVersion"):
                 raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no list")
             for item in map(mapping, sequence(items)):
-                found[key_of(item)] = self._slim(item)
+                key = key_of(item)
+                known = self.store.get(key)
+                # What is known already isn't kept twice.
+                found[key] = known if known and _same(known, item) else self._slim(item)
             if not meta.get("continue"):
                 break
             params["continue"] = str(meta["continue"])
+        if self.store and not found:
+            await self._doubt()
         self._replace(found, str(meta["resourceVersion"]))
+        # Spread, so that not all caches are listed at the same time.
+        spread = RELIST_SECONDS / 4 * random.random()  # noqa: S311
+        self._listed_at = asyncio.get_running_loop().time() - spread
+
+    async def _doubt(self) -> None:
+        """Ask for some objects themselves before a list of nothing is believed.
+
+        Raises:
+            ApiError: one of them is there, or the server doesn't say.
+        """
+        for key in list(self.store)[:_WITNESSES]:
+            path = self.source.kind.path(key[0] or None, key[1])
+            try:
+                live = await self.client.request("GET", path, timeout_s=10)
+            except ApiError as error:
+                if error.not_found:
+                    continue
+                raise
+            if self.source.fits(live):
+                raise ApiError(0, "", f"{self.client.name} lists nothing, but there is {path}")
 
     def _replace(self, found: dict[Key, Json], version: str) -> None:
         before, self._version = self.store, version
+        if self._reached and newer(self._reached, version):
+            # Restored from a backup, or another server: old versions say nothing about new ones.
+            log.warning("%s %s: its versions went back", self.client.name, self.source.path)
+            learnt: dict[Key, Json] = {}
+        else:
+            learnt = before
+        self._reached = version
         # What was learnt from a write after the list was made is newer than the list.
-        for key, obj in before.items():
+        for key, obj in learnt.items():
             listed = found.get(key)
             if newer(resource_version(obj), version) or (
                 listed is not None and newer(resource_version(obj), resource_version(listed))
@@ -228,7 +319,7 @@ class Informer:
             **self._params(),
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(random.randint(300, 600)),  # noqa: S311
+            "timeoutSeconds": str(self._watch_seconds()),
         }
         accept = METADATA_ONE if self.source.metadata_only else "application/json"
         stream = self.client.watch(self.source.path, params=params, accept=accept)
@@ -237,6 +328,10 @@ class Informer:
                 self._failures = 0
                 self.take(str(event.get("type") or ""), mapping(event.get("object")))
 
+    def _watch_seconds(self) -> int:
+        left = self._listed_at + RELIST_SECONDS - asyncio.get_running_loop().time()
+        return max(1, min(random.randint(300, 600), int(left) + 1))  # noqa: S311
+
     def take(self, kind: str, obj: Json) -> None:
         """Take in one event of the watch.
 
@@ -244,11 +339,15 @@ class Informer:
             ApiError: it says that the watch failed.
         """
         if kind == "ERROR":
-            code = int(obj.get("code") or 0)
-            raise ApiError(code, str(obj.get("reason") or ""), str(obj.get("message") or kind))
+            code = obj.get("code")
+            raise ApiError(
+                code if isinstance(code, int) else 0,
+                str(obj.get("reason") or ""),
+                str(obj.get("message") or kind),
+            )
         version = resource_version(obj)
         if version:
-            self._version = version
+            self._version = self._reached = version
         if kind not in ("ADDED", "MODIFIED", "DELETED"):
             return
         key = key_of(obj)
@@ -258,7 +357,7 @@ class Informer:
         if known is not None and newer(resource_version(known), version):
             return
         if kind == "DELETED":
-            self.unlearn(key)
+            self._drop(key)
             self._changed(key, known, None)
             return
         slim = self._slim(obj)
@@ -275,3 +374,7 @@ class Informer:
     def _slim(self, obj: Json) -> Json:
         metadata(obj).pop("managedFields", None)
         return self.source.slim(obj) if self.source.slim else obj
+
+
+def _same(known: Json, obj: Json) -> bool:
+    return uid(known) == uid(obj) and resource_version(known) == resource_version(obj)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import SERVICE, SERVICE_ACCOUNT, TargetKind
 from kubefed.controller import retain
+from kubefed.controller.client import NotLeaderError
 from kubefed.controller.clusters import MANAGED_SELECTOR
+from kubefed.controller.dispatch import Result
 from kubefed.controller.informer import Informer, Source
-from kubefed.controller.objects import Json, Key, mapping, metadata, resource_version, spec
+from kubefed.controller.objects import Json, Key, mapping, metadata, resource_version, spec, uid
+from kubefed.controller.plan import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from kubefed.controller.clusters import Clusters, MemberCluster
-    from kubefed.controller.dispatch import Result
-    from kubefed.controller.plan import Operation, Verb
+    from kubefed.controller.plan import Operation
 
 log = logging.getLogger(__name__)
 # How long a reconcile waits for the members' answers before it goes on without the slow ones.
 GRACE_SECONDS = 2.0
 # A member with a write that waits longer than GRACE_SECONDS gets no more than so many at a time.
 LAGGING_LIMIT = 64
+# How long nothing is concluded from a cache that isn't whole yet, and nothing said of it.
 SYNC_SECONDS = 10.0
+# How long a type's start waits for all caches, to spare itself a second look at everything.
+START_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,20 +39,28 @@ class Flight:
     """A write under way.
 
     Attributes:
-        verb: what is done.
+        operation: what is done.
+        member: the cluster that it is done in.
         task: the write.
         hashes: of the template and the overrides that it carries.
     """
 
-    verb: Verb
+    operation: Operation
+    member: MemberCluster
     task: asyncio.Task[Result]
     hashes: tuple[str, str]
+
+    @property
+    def verb(self) -> Verb:
+        """The kind of write."""
+        return self.operation.verb
 
 
 @dataclasses.dataclass(slots=True)
 class _Cache:
     informer: Informer
     task: asyncio.Task[None]
+    since: float
 
 
 class Members:
@@ -55,7 +69,9 @@ class Members:
     Args:
         target: the kind.
         clusters: the members.
-        changed: called with the cluster, the key, the object before and after.
+        changed: called with the cluster, the key, the object before and after, where that may
+            need something done.
+        noticed: called in the same way with every change, our own writes' among them.
         joined: called when a cluster joined or left, or its cache became whole.
         namespace: "" for all namespaces, or the only one that is federated.
         whole_status: whether the objects' status is kept.
@@ -66,6 +82,7 @@ class Members:
         target: TargetKind,
         clusters: Clusters,
         changed: Callable[[str, Key, Json | None, Json | None], None],
+        noticed: Callable[[str, Key, Json | None, Json | None], None],
         joined: Callable[[], None],
         *,
         namespace: str = "",
@@ -74,6 +91,7 @@ class Members:
         self._target = target
         self._clusters = clusters
         self._changed = changed
+        self._noticed = noticed
         self._joined = joined
         needs_whole = retain.needs_whole_object(target) or whole_status
         self._source = Source(
@@ -103,7 +121,8 @@ class Members:
             if self._clusters.usable(name)
         ]
         if waits:
-            _, late = await asyncio.wait(waits, timeout=SYNC_SECONDS)
+            # No longer: one that is slow must not keep the others waiting (see `pending`).
+            _, late = await asyncio.wait(waits, timeout=START_SECONDS)
             for task in late:
                 task.cancel()
 
@@ -133,11 +152,24 @@ class Members:
         """Give the clusters that hold a managed object of this key."""
         return [name for name in self._caches if self.get(name, key) is not None]
 
-    def learn(self, cluster: str, obj: Json) -> None:
-        """Take in an object as a cluster answered it."""
+    def reached(self, cluster: str) -> str:
+        """Give up to which version a cluster has told what changed."""
+        cache = self._caches.get(cluster)
+        return cache.informer.reached if cache is not None else ""
+
+    def learn(self, cluster: str, obj: Json, asked_at: str) -> None:
+        """Take in an object that was asked for when the cache had `reached` so far."""
         cache = self._caches.get(cluster)
         if cache is not None:
-            cache.informer.learn(obj)
+            cache.informer.learn(obj, asked_at=asked_at)
+
+    def keys(self) -> set[Key]:
+        """Give the federated keys of all managed objects of all clusters."""
+        return {
+            self.federated_key(key)
+            for cache in self._caches.values()
+            for key in cache.informer.store
+        }
 
     async def fly(
         self,
@@ -167,14 +199,19 @@ class Members:
             if member is None or (member.lagging and self._crowded(member.name)):
                 continue
             task = asyncio.create_task(self._tracked(member, operation, start))
-            self.flights[key, member.name] = Flight(operation.verb, task, hashes)
+            self.flights[key, member.name] = Flight(operation, member, task, hashes)
             (slow if member.lagging else quick)[task] = member.name
         if quick:
             await asyncio.wait(quick, timeout=GRACE_SECONDS)
         results: dict[str, Result] = {}
+        held_back: NotLeaderError | None = None
         for task, name in {**quick, **slow}.items():
             if task.done():
-                results[name] = self._land(key, target_key, name)
+                # One that failed in a way that nobody thought of must not keep the others up.
+                try:
+                    results[name] = self._land(key, target_key, name)
+                except NotLeaderError as error:
+                    held_back = error
                 continue
             member = self._clusters.members.get(name)
             if member is not None:
@@ -182,6 +219,8 @@ class Members:
             task.add_done_callback(
                 lambda _, name=name: self._land_late(key, target_key, name, landed)
             )
+        if held_back is not None:
+            raise held_back
         return results
 
     async def _tracked(
@@ -200,25 +239,49 @@ class Members:
         return sum(name == cluster for _, name in self.flights) >= LAGGING_LIMIT
 
     def _land(self, key: Key, target_key: Key, cluster: str) -> Result:
+        """End a write: take in what it was answered, and tell what came in its time.
+
+        Raises:
+            NotLeaderError: it was held back.
+        """
         flight = self.flights.pop((key, cluster))
-        result = flight.task.result()
-        cache = self._caches.get(cluster)
-        if cache is not None:
-            if result.obj is not None:
-                cache.informer.learn(result.obj, own=result.own)
-            elif result.gone:
-                cache.informer.unlearn(target_key)
-        if (key, cluster) in self._touched:
-            self._touched.discard((key, cluster))
-            now = self.get(cluster, target_key)
+        touched = (key, cluster) in self._touched
+        self._touched.discard((key, cluster))
+        try:
+            result = flight.task.result()
+        except NotLeaderError:
+            if touched:
+                self._changed(cluster, target_key, None, self.get(cluster, target_key))
+            raise
+        except Exception as error:
+            log.exception("%s of %s in %s", flight.verb, target_key, cluster)
+            result = Result(flight.verb.failed, error=f"{type(error).__name__}: {error}")
+        if self._clusters.members.get(cluster) is not flight.member:
+            # Another cluster has its name now, of which the answer says nothing.
+            return result
+        self._take_in(cluster, target_key, flight.operation, result)
+        now = self.get(cluster, target_key)
+        if touched and not _is_answer(now, result):
             # Somebody else changed it while we wrote.
-            if (now is None) != (result.obj is None) or (
-                now is not None
-                and result.obj is not None
-                and resource_version(now) != resource_version(result.obj)
-            ):
-                self._changed(cluster, target_key, None, now)
+            self._changed(cluster, target_key, None, now)
+        if result.obj is not None and (now is None or uid(now) != uid(result.obj)):
+            # What we wrote is gone; its version must not be taken for what came in its place.
+            return dataclasses.replace(result, obj=None)
         return result
+
+    def _take_in(self, cluster: str, key: Key, operation: Operation, result: Result) -> None:
+        cache = self._caches.get(cluster)
+        if cache is None:
+            return
+        before = cache.informer.store.get(key)
+        if result.obj is not None:
+            cache.informer.learn(result.obj, own=result.own)
+        elif result.gone:
+            cache.informer.unlearn(operation.body, deleted=operation.verb is not Verb.RELEASE)
+        after = cache.informer.store.get(key)
+        if after is not before:
+            # The watch's word of it will be no news.
+            self._noticed(cluster, key, before, after)
 
     def _land_late(
         self, key: Key, target_key: Key, cluster: str, landed: Callable[[], None]
@@ -226,13 +289,22 @@ class Members:
         flight = self.flights.get((key, cluster))
         if flight is None:
             return
-        if flight.task.cancelled() or flight.task.exception() is not None:
+        if flight.task.cancelled():
             del self.flights[key, cluster]
+            self._touched.discard((key, cluster))
         else:
-            result = self._land(key, target_key, cluster)
-            if result.version:
-                self.late[key, cluster] = (result.version, flight.hashes)
+            with contextlib.suppress(NotLeaderError):
+                result = self._land(key, target_key, cluster)
+                if result.version and flight.member is self._clusters.members.get(cluster):
+                    self.late[key, cluster] = (result.version, flight.hashes)
         landed()
+
+    def pending(self, cluster: str) -> float:
+        """Give how long a cluster's cache may still take to become whole, 0 if that is over."""
+        cache = self._caches.get(cluster)
+        if cache is None or cache.informer.whole or cache.informer.error:
+            return 0.0
+        return max(0.0, cache.since + SYNC_SECONDS - asyncio.get_running_loop().time())
 
     def _start(self, name: str) -> None:
         member = self._clusters.members.get(name)
@@ -240,6 +312,7 @@ class Members:
             return
 
         def changed(key: Key, before: Json | None, after: Json | None) -> None:
+            self._noticed(name, key, before, after)
             if (self.federated_key(key), name) in self.flights:
                 self._touched.add((self.federated_key(key), name))
             else:
@@ -247,7 +320,7 @@ class Members:
 
         informer = Informer(member.client, self._source, changed, self._joined)
         task = self._group.create_task(informer.run())
-        self._caches[name] = _Cache(informer, task)
+        self._caches[name] = _Cache(informer, task, asyncio.get_running_loop().time())
 
     def federated_key(self, key: Key) -> Key:
         """Give the key of the federated object that stands for a member's object."""
@@ -259,6 +332,7 @@ class Members:
             cache = self._caches.pop(name, None)
             if cache is not None:
                 cache.task.cancel()
+            self.late = {item: value for item, value in self.late.items() if item[1] != name}
             self._joined()
         elif name not in self._caches:
             self._start(name)
@@ -269,13 +343,25 @@ class Members:
 
     async def _tell_joined(self, informer: Informer) -> None:
         # A cluster whose cache doesn't become whole is told too: its status must say so.
-        await asyncio.wait({asyncio.create_task(informer.synced.wait())}, timeout=SYNC_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(informer.synced.wait(), SYNC_SECONDS)
         self._joined()
 
-    def _returned(self, name: str) -> None:
+    def _returned(self, name: str, *, moved: bool) -> None:
         cache = self._caches.get(name)
-        if cache is not None:
+        if cache is None:
+            return
+        if moved:
+            cache.informer.forget_place()
+        else:
             cache.informer.kick()
+
+
+def _is_answer(now: Json | None, result: Result) -> bool:
+    """Whether an object is as a write was answered, so that nobody changed it since."""
+    if result.obj is None:
+        return result.gone and now is None
+    return now is not None and resource_version(now) == resource_version(result.obj)
 
 
 def _slimmer(target: TargetKind, *, whole_status: bool) -> Callable[[Json], Json]:

@@ -66,7 +66,8 @@ def resource_version(obj: Json) -> str:
 
 def generation(obj: Json) -> int:
     """Give the generation, 0 where the kind has none."""
-    return int(metadata(obj).get("generation") or 0)
+    number = metadata(obj).get("generation")
+    return number if isinstance(number, int) else 0
 
 
 def deleting(obj: Json) -> bool:

@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 UNKNOWN_VERSION = "rv:0"
 
 
+class DesiredError(ValueError):
+    """What a cluster should have can't be computed.
+
+    Attributes:
+        status: how the object stands in the cluster for that.
+    """
+
+    def __init__(self, status: PropagationStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Verb(StrEnum):
     """What can be done with an object in a member; the value is upstream's word in events."""
 
@@ -83,6 +95,8 @@ class Member:
         name: the cluster.
         ready: whether it can be written to.
         known: whether the cache of it is whole, so that `current` can be believed.
+        pending: for how many seconds the cache may still become whole by itself, so that
+            nothing is to be said of it yet.
         current: the managed object in it, None if there is none.
         home: whether it is the host cluster itself; None while nobody knows.
     """
@@ -90,6 +104,7 @@ class Member:
     name: str
     ready: bool = True
     known: bool = True
+    pending: float = 0.0
     current: Json | None = None
     home: bool | None = False
 
@@ -242,12 +257,20 @@ def desired(subject: Subject, changes: Sequence[overrides.Change], current: Json
         current: the cluster's object, None to create it.
 
     Raises:
-        overrides.OverrideError: the overrides can't be applied.
+        DesiredError: it can't be computed.
     """
     target = subject.kind.target
     template = mapping(spec(subject.federated).get("template"))
+    for what, value in (
+        ("metadata", template.get("metadata")),
+        ("metadata.labels", metadata(template).get("labels")),
+    ):
+        if not isinstance(value, dict | None):
+            raise DesiredError(
+                PropagationStatus.COMPUTE_RESOURCE_FAILED, f"the template's {what} is no object"
+            )
     # Copies go only as deep as something is changed here; overrides make their own deep copy.
-    obj = {name: value for name, value in template.items() if name != "status"}
+    obj = dict(template)
     meta = {
         name: value
         for name, value in metadata(template).items()
@@ -258,13 +281,32 @@ def desired(subject: Subject, changes: Sequence[overrides.Change], current: Json
         meta["namespace"] = metadata(subject.federated).get("namespace")
     obj["metadata"] = meta
     obj["kind"] = target.kind
-    obj.setdefault("apiVersion", target.api_version)
+    obj["apiVersion"] = obj.get("apiVersion") or target.api_version
     if current is not None:
         replicas = spec(subject.federated).get("retainReplicas") is True
-        obj = retain.retain(obj, current, target, replicas=replicas)
+        try:
+            obj = retain.retain(obj, current, target, replicas=replicas)
+        except retain.RetainError as error:
+            raise DesiredError(PropagationStatus.FIELD_RETENTION_FAILED, str(error)) from error
     if changes:
-        obj = overrides.apply(obj, changes)
+        try:
+            obj = overrides.apply(obj, changes)
+        except overrides.OverrideError as error:
+            raise DesiredError(PropagationStatus.APPLY_OVERRIDES_FAILED, str(error)) from error
     return with_label(obj)
+
+
+def desired_in(subject: Subject, cluster: str, current: Json | None) -> Json:
+    """Give the object as a cluster should have it, its overrides read from the object.
+
+    Raises:
+        DesiredError: it can't be computed.
+    """
+    try:
+        changes = overrides.parse(subject.federated).get(cluster, [])
+    except overrides.OverrideError as error:
+        raise DesiredError(PropagationStatus.APPLY_OVERRIDES_FAILED, str(error)) from error
+    return desired(subject, changes, current)
 
 
 def with_label(obj: Json) -> Json:
@@ -310,18 +352,20 @@ def _put(plan: Plan, subject: Subject, member: Member, recorded: str) -> None:
         plan.statuses[member.name] = PropagationStatus.WAITING_FOR_REMOVAL
         return
     try:
-        changes = overrides.parse(subject.federated).get(member.name, [])
-        body = desired(subject, changes, current)
-    except overrides.OverrideError as error:
-        plan.statuses[member.name] = PropagationStatus.APPLY_OVERRIDES_FAILED
-        plan.errors[member.name] = str(error)
-        return
-    if current is None:
-        plan.operations.append(Operation(member.name, Verb.CREATE, body))
-    elif versions.needs_update(body, current, recorded):
-        plan.operations.append(Operation(member.name, Verb.UPDATE, body))
-    else:
-        plan.statuses[member.name] = PropagationStatus.OK
+        body = desired_in(subject, member.name, current)
+        if current is None:
+            plan.operations.append(Operation(member.name, Verb.CREATE, body))
+        elif versions.needs_update(body, current, recorded):
+            plan.operations.append(Operation(member.name, Verb.UPDATE, body))
+        else:
+            plan.statuses[member.name] = PropagationStatus.OK
+    except DesiredError as error:
+        plan.statuses[member.name] = error.status
+        plan.errors[member.name] = f"{member.name}: {error}"
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        # A field of a shape that nobody thought of, which is no reason to leave out the others.
+        plan.statuses[member.name] = PropagationStatus.COMPUTE_RESOURCE_FAILED
+        plan.errors[member.name] = f"{member.name}: {type(error).__name__}: {error}"
 
 
 def _at_home(plan: Plan, subject: Subject, member: Member, *, selected: bool) -> None:

@@ -97,6 +97,20 @@ class Records:
         else:
             self._noted[key] = (uid(federated), recorded)
 
+    def invalidate(self, federated: Key, kind: FederatedType, cluster: str) -> None:
+        """Forget the version that a cluster was given: another object is in its place now.
+
+        Generations begin anew with each object, so that the same version may be another object's.
+        """
+        key = versions.record_key(federated, kind.target)
+        entry = self._entries.get(key)
+        owner, recorded = self._noted.get(key) or (
+            (entry.owner, entry.recorded) if entry is not None else ("", NOTHING)
+        )
+        if cluster in recorded.clusters:
+            left = {name: of for name, of in recorded.clusters.items() if name != cluster}
+            self._noted[key] = (owner, dataclasses.replace(recorded, clusters=left))
+
     def saved(self, federated: Key, kind: FederatedType) -> bool:
         """Whether nothing is left to save."""
         return versions.record_key(federated, kind.target) not in self._noted

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING
 
 from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
-from kubefed.controller import plan, status
+from kubefed.controller import left_behind, plan, status
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, Key, deleting, finalizers, managed
+from kubefed.controller.objects import Json, Key, deleting, finalizers, managed, uid
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
 from kubefed.controller.queue import RETRY
 
@@ -62,43 +63,111 @@ class Removal:
         if SYNC_FINALIZER not in finalizers(federated):
             return None
         before = self._context.records.get(federated, self._kind)
-        members = self._batches.known(key)
+        members = await self._known(key, placed | before.clusters.keys())
         batch = plan.remove(subject, placed, members, before.clusters)
-        if batch.operations:
-            await self._context.pace()
+        if batch.operations and await self._context.pace():
+            # Time has passed; an orphan annotation, say, may have come meanwhile.
+            subject = self._renewed(subject, key)
+            members = await self._known(key, placed | before.clusters.keys())
+            batch = plan.remove(subject, placed, members, before.clusters)
         results = await self._batches.carry_out(
             key, subject, batch, ("", ""), options=subject.delete_options
         )
         statuses = self._batches.statuses(key, placed, batch, results)
-        if not statuses:
+        left = self._left(subject, members, placed | before.clusters.keys())
+        waits = {name: value for name, value in statuses.items() if name not in left}
+        if not waits:
             gone = {name for name, result in results.items() if result.gone}
             claims = (placed | before.clusters.keys()) - gone
-            statuses = await self._still_there(key, subject, members, claims)
-        if statuses:
-            names = ", ".join(sorted(statuses))
-            self._context.events.normal(
-                federated, "WaitForRemovalInCluster", f"waits for removal in {names}"
-            )
-            await self._objects.write_status(federated, status.Outcome(clusters=statuses))
-            failed = any(value.recoverable for value in statuses.values())
-            return RETRY if failed else RECHECK_REMOVAL
+            waits = await self._still_there(key, subject, members, claims)
+        if waits:
+            return await self._wait(subject, members, statuses | waits)
+        await self._note_left(key, subject, left)
         kept = [name for name in finalizers(federated) if name != SYNC_FINALIZER]
-        await self._objects.set_finalizers(federated, kept)
+        await self._objects.set_finalizers(subject.federated, kept)
         self._context.records.forget(key, self._kind)
         return None
+
+    def _renewed(self, subject: Subject, key: Key) -> Subject:
+        now = self._cache.store.get(key)
+        if now is None or uid(now) != uid(subject.federated):
+            return subject
+        return dataclasses.replace(subject, federated=now)
+
+    async def _wait(
+        self,
+        subject: Subject,
+        members: list[Member],
+        statuses: dict[str, PropagationStatus],
+    ) -> float:
+        pending = [member.pending for member in members if member.name in statuses]
+        if any(pending):
+            # What is to be said of it is known in a moment.
+            return max(pending)
+        names = ", ".join(sorted(statuses))
+        self._context.events.normal(
+            subject.federated, "WaitForRemovalInCluster", f"waits for removal in {names}"
+        )
+        await self._objects.write_status(subject.federated, status.Outcome(clusters=statuses))
+        failed = any(value.recoverable for value in statuses.values())
+        return RETRY if failed else RECHECK_REMOVAL
+
+    def _left(self, subject: Subject, members: list[Member], claims: frozenset[str]) -> list[str]:
+        """Give the clusters that keep the object since the operator has given them up."""
+        if subject.orphan:
+            return []
+        return [
+            member.name
+            for member in members
+            if not member.ready
+            and (member.name in claims or member.current is not None)
+            and self._context.clusters.forgotten(member.name)
+        ]
+
+    async def _note_left(self, key: Key, subject: Subject, left: list[str]) -> None:
+        if not left:
+            return
+        await self._context.clusters.left_behind.add(
+            left, self._kind.target, self._batches.target_key(key)
+        )
+        self._context.events.warning(
+            subject.federated, "LeftInCluster", f"stays in {', '.join(left)}, which was given up"
+        )
+
+    async def _known(self, key: Key, claims: frozenset[str]) -> list[Member]:
+        """Give what is known of an object; where the cache isn't, by asking for it.
+
+        A cluster that doesn't serve the kind can't hold the object, but its cache says nothing.
+        """
+        members = self._batches.known(key)
+        unknown = [
+            member
+            for member in members
+            if member.name in claims and member.ready and not (member.known or member.pending)
+        ]
+        answers = await asyncio.gather(*(self._live(member.name, key) for member in unknown))
+        found = {
+            member.name: dataclasses.replace(
+                member, known=True, current=live if live is not None and managed(live) else None
+            )
+            for member, (live, failed) in zip(unknown, answers, strict=True)
+            if not failed
+        }
+        return [found.get(member.name, member) for member in members]
 
     async def _still_there(
         self, key: Key, subject: Subject, members: list[Member], claims: frozenset[str]
     ) -> dict[str, PropagationStatus]:
         """Ask the clusters themselves whether the object is gone, as caches may lag."""
         asked = [member.name for member in members if member.ready and member.name in claims]
+        reached = {name: self._members.reached(name) for name in asked}
         answers = await asyncio.gather(*(self._live(name, key) for name in asked))
         statuses: dict[str, PropagationStatus] = {}
         for name, (live, failed) in zip(asked, answers, strict=True):
             if failed:
                 statuses[name] = PropagationStatus.RETRIEVAL_FAILED
             elif live is not None and managed(live):
-                self._members.learn(name, live)
+                self._members.learn(name, live, reached[name])
                 if not (subject.orphan and not deleting(live)):
                     statuses[name] = PropagationStatus.WAITING_FOR_REMOVAL
         return statuses
@@ -127,17 +196,26 @@ class Removal:
         ]
         if not holders:
             return None
+        asked_at = self._cache.reached
         live = await self._objects.get(key)
         if live is not None:
             # The cache had lost it: never let go of anything on the word of a list.
-            self._cache.learn(live)
-            return 0.0
+            self._cache.learn(live, asked_at=asked_at)
+            return 0.0 if key in self._cache.store else RETRY
+        left = self._context.clusters.left_behind
+        what = left_behind.item(self._kind.target, target_key)
         operations = [
-            Operation(name, Verb.RELEASE, current)
+            # A deletion that didn't wait for this cluster is brought to its end now.
+            Operation(name, Verb.DELETE if what in left.of(name) else Verb.RELEASE, current)
             for name in holders
             if (current := self._members.get(name, target_key)) is not None
+            and (key, name) not in self._members.flights
+            and not (deleting(current) and what in left.of(name))
         ]
         batch = Plan(operations=operations)
         results = await self._batches.carry_out(key, subject, batch, ("", ""))
+        for name, result in results.items():
+            if not result.error:
+                await left.settle(name, self._kind.target, target_key)
         failed = any(result.error for result in results.values())
         return RETRY if failed or len(results) < len(operations) else None

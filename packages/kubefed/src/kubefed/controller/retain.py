@@ -20,6 +20,10 @@ ALWAYS = ("resourceVersion", "finalizers", "annotations")
 _CLUSTER_IPS = ("clusterIP", "clusterIPs")
 
 
+class RetainError(ValueError):
+    """A template into which nothing can be carried over; the text says what is wrong."""
+
+
 def retain(desired: Json, current: Json, target: TargetKind, *, replicas: bool) -> Json:
     """Give the desired object with the fields that stay as they are in the member.
 
@@ -28,18 +32,21 @@ def retain(desired: Json, current: Json, target: TargetKind, *, replicas: bool) 
         current: the member's object.
         target: its kind.
         replicas: whether `spec.replicas` stays (`spec.retainReplicas` of the federated object).
+
+    Raises:
+        RetainError: the template has something else where such a field must go.
     """
     kept = dict(desired)
     kept["metadata"] = _metadata(metadata(desired), metadata(current))
     if target.kind == SERVICE.kind and target.group == SERVICE.group:
-        kept["spec"] = _service(spec(desired), spec(current))
+        kept["spec"] = _service(_checked_spec(desired), spec(current))
     elif (target.group, target.kind) == (NAMESPACE.group, NAMESPACE.kind):
         _keep_instruction(kept["metadata"], current)
     elif target.kind == SERVICE_ACCOUNT.kind and target.group == SERVICE_ACCOUNT.group:
         if not kept.get("secrets") and current.get("secrets"):
             kept["secrets"] = copy.deepcopy(current["secrets"])
     elif replicas and spec(current).get("replicas") is not None:
-        kept["spec"] = spec(desired) | {"replicas": spec(current)["replicas"]}
+        kept["spec"] = _checked_spec(desired) | {"replicas": spec(current)["replicas"]}
     return kept
 
 
@@ -79,7 +86,18 @@ def _keep_instruction(kept: Json, current: Json) -> None:
     kept["labels"] = {name: template[name] for name in template if name != FEDERATE} | own
 
 
+def _checked_spec(desired: Json) -> Json:
+    if not isinstance(desired.get("spec"), dict | None):
+        raise RetainError("the template's spec is no object")
+    return spec(desired)
+
+
 def _service(desired: Json, current: Json) -> Json:
+    ports = desired.get("ports")
+    if not isinstance(ports, list | None) or not all(
+        isinstance(port, dict) for port in sequence(ports)
+    ):
+        raise RetainError("the template's spec.ports is no list of objects")
     kept = dict(desired)
     check = current.get("healthCheckNodePort")
     if isinstance(check, int) and check > 0:
@@ -101,7 +119,11 @@ def _service(desired: Json, current: Json) -> Json:
     return kept
 
 
-def _port(port: object) -> tuple[str, str, Any]:
+def _port(port: object) -> tuple[str, str, str]:
     entry = mapping(port)
     # The API server fills in TCP where the template names no protocol.
-    return (str(entry.get("name") or ""), str(entry.get("protocol") or "TCP"), entry.get("port"))
+    return (
+        str(entry.get("name") or ""),
+        str(entry.get("protocol") or "TCP"),
+        str(entry.get("port")),
+    )

@@ -82,6 +82,7 @@ class TypeSync:
             kind.target,
             context.clusters,
             self._member_changed,
+            self._member_noticed,
             self.enqueue_all,
             namespace=scope,
             whole_status=collect_status,
@@ -118,8 +119,10 @@ class TypeSync:
             self.members.stop()
 
     def enqueue_all(self) -> None:
-        """Look at every object again."""
+        """Look at every object again, also at those in members that nobody owns any more."""
         for key in self.federated.store:
+            self.queue.add(key)
+        for key in self.members.keys() - self.federated.store.keys():
             self.queue.add(key)
 
     def enqueue_namespace(self, namespace: str) -> None:
@@ -145,14 +148,22 @@ class TypeSync:
         for listener in self.listeners:
             listener(key)
 
-    def _member_changed(
+    def _member_noticed(
         self, cluster: str, key: Key, before: Json | None, after: Json | None
     ) -> None:
+        """Take note of a change in a member, whoever made it and whatever is under way."""
         federated = self.members.federated_key(key)
+        if before is not None and (after is None or uid(before) != uid(after)):
+            self._context.records.invalidate(federated, self.kind, cluster)
         for listener in self.listeners:
             listener(federated)
         if self.kind.is_namespace and (before is None) != (after is None):
             self.namespace_changed(key[1])
+
+    def _member_changed(
+        self, cluster: str, key: Key, before: Json | None, after: Json | None
+    ) -> None:
+        federated = self.members.federated_key(key)
         if before is not None and after is not None and not self._collect:
             recorded = self._context.records.version(federated, self.kind, cluster)
             same_metadata = (
@@ -180,10 +191,13 @@ class TypeSync:
         metrics.depth.labels(name).set(len(self.queue))
         return again
 
-    async def _reconcile(self, key: Key) -> float | None:
+    async def _reconcile(self, key: Key, *, paced: bool = False) -> float | None:
         federated = self.federated.store.get(key)
         if federated is None:
             self._books.drop(key)
+            if self.kind.is_namespace and key[0] != key[1]:
+                # It never stood for the Namespace of its name.
+                return None
             stub: Json = {"metadata": {"namespace": key[0], "name": key[1]}}
             return await self._removal.release_orphans(key, self._subject(stub))
         if self.kind.is_namespace and not self._valid_namespace(federated):
@@ -203,22 +217,27 @@ class TypeSync:
             return None
         if where.reason == AggregateReason.NAMESPACE_NOT_FEDERATED:
             await self._sure_not_federated(key)
-        return await self._propagate(key, federated, where)
+        return await self._propagate(key, federated, where, paced=paced)
 
     async def _propagate(
-        self, key: Key, federated: Json, placed: placement.Placed
+        self, key: Key, federated: Json, placed: placement.Placed, *, paced: bool
     ) -> float | None:
         subject = self._subject(federated)
         hashes = versions.template_hash(federated), versions.overrides_hash(federated)
         before = self._context.records.get(federated, self.kind)
-        valid = {**before.valid_for(*hashes), **self._batches.late(key, hashes)}
+        late = self._batches.late(key, hashes)
+        valid = {**before.valid_for(*hashes), **late}
         members = self._batches.known(key)
         batch = plan.propagate(subject, placed.clusters, members, valid)
-        if batch.operations:
-            await self._context.pace()
+        if batch.operations and not paced and await self._context.pace():
+            # Time has passed; what is to be done may be something else now.
+            return await self._reconcile(key, paced=True)
+        await self._wanted_again(key, placed.clusters)
         results = await self._batches.carry_out(key, subject, batch, hashes)
+        # Read anew: a version may have been found to be another object's meanwhile.
+        before = self._context.records.get(federated, self.kind)
         written = {name: result.version for name, result in results.items() if result.version}
-        record = plan.next_record(*hashes, before, members, valid | written)
+        record = plan.next_record(*hashes, before, members, {**late, **written})
         statuses = self._batches.statuses(key, placed.clusters, batch, results)
         outcome = status.Outcome(
             placed.reason,
@@ -227,8 +246,20 @@ class TypeSync:
             updated=bool(written),
         )
         recorded = record if record.clusters or before.clusters else None
+        pending = [member.pending for member in members if member.name in placed.clusters]
+        if any(pending):
+            # What is to be said of it is known in a moment; the others needn't wait for that.
+            if recorded is not None:
+                self._context.records.note(federated, self.kind, recorded)
+            return max(pending)
         self._books.note(key, federated, recorded, outcome)
         return RETRY if status.recoverable(outcome) else None
+
+    async def _wanted_again(self, key: Key, placed: frozenset[str]) -> None:
+        left = self._context.clusters.left_behind
+        if left.any():
+            for cluster in placed:
+                await left.settle(cluster, self.kind.target, self._batches.target_key(key))
 
     def _subject(self, federated: Json) -> Subject:
         host_uid = ""

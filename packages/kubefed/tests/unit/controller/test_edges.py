@@ -12,8 +12,8 @@ from federation_lab.cluster.pki import CertificateAuthority
 from kubefed.api import DEPLOYMENT
 from kubefed.controller import backoff, config, region_health, types
 from kubefed.controller.client import Connection, MalformedError
-from kubefed.controller.clusters import connection
 from kubefed.controller.health import Thresholds
+from kubefed.controller.member_cluster import connection
 
 
 def test_a_config_that_says_nothing_has_the_defaults() -> None:

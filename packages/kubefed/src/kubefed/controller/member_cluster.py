@@ -1,0 +1,100 @@
+"""One member cluster: how it is reached, and what is known of its health."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kubefed.api.names import TOKEN_KEY, TlsValidation
+from kubefed.controller import health
+from kubefed.controller.client import Client, Connection, MalformedError, decode_base64
+from kubefed.controller.health import Track
+from kubefed.controller.objects import Json, labels, mapping, sequence, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MemberCluster:
+    """One member: its client, and what is known of its health.
+
+    Attributes:
+        name: its name.
+        obj: its KubeFedCluster.
+        client: requests to it.
+        track: its health.
+        malformed: why it can't be asked at all, "" if it can.
+        error: why the latest probe failed.
+        identified: whether it is known to be the cluster that joined; False bars every write.
+        lagging: whether a write is waiting for its answer for long; nobody waits for it then.
+        changed_at: when it was called ready or not ready last.
+    """
+
+    def __init__(self, name: str, obj: Json, guard: Callable[[], None]) -> None:
+        self.name = name
+        self.obj = obj
+        self.client = Client(name, Connection(""), guard)
+        self.track = Track(published=health.published(obj))
+        self.malformed = "not read yet"
+        self.error = ""
+        self.version = ""
+        self.lagging = False
+        # Whether it is the cluster that joined: None until it was asked, False from the moment
+        # that its address changed until it has said so.
+        self.identified: bool | None = None
+        self.changed_at = float("-inf")
+        self.wake = asyncio.Event()
+        self.probed = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its KubeFedCluster."""
+        return labels(self.obj)
+
+
+def connection(cluster: Json, secret: Json | None) -> Connection:
+    """Give how to reach the cluster that a KubeFedCluster describes.
+
+    Args:
+        cluster: the KubeFedCluster.
+        secret: the Secret that it names, None if there is none.
+
+    Raises:
+        MalformedError: something is missing or unusable; the text says what.
+    """
+    wanted = spec(cluster)
+    endpoint = str(wanted.get("apiEndpoint") or "").rstrip("/")
+    if not endpoint:
+        raise MalformedError("apiEndpoint is empty")
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    if secret is None:
+        name = mapping(wanted.get("secretRef")).get("name")
+        raise MalformedError(f"the Secret {name} is not there")
+    token = decode_base64(mapping(secret.get("data")).get(TOKEN_KEY), "the token").strip()
+    if not token:
+        raise MalformedError("the Secret has no token")
+    if not token.isascii() or not token.isprintable():
+        raise MalformedError("the token has characters that no token has")
+    proxy = str(wanted.get("proxyURL") or "")
+    if proxy and not proxy.lower().startswith(("http://", "https://")):
+        raise MalformedError(f"proxyURL {proxy} is not an HTTP proxy, the only kind supported")
+    off = set(sequence(wanted.get("disabledTLSValidations")))
+    return Connection(
+        url=endpoint,
+        ca=decode_base64(wanted.get("caBundle"), "caBundle"),
+        token=token,
+        verify=TlsValidation.ALL not in off,
+        check_name=TlsValidation.SUBJECT_NAME not in off,
+        check_time=TlsValidation.VALIDITY_PERIOD not in off,
+        proxy=proxy,
+    )
+
+
+def token_only(secret: Json) -> Json:
+    """Drop from a Secret what isn't the token."""
+    data = mapping(secret.get("data"))
+    meta = mapping(secret.get("metadata"))
+    kept = {name: meta[name] for name in ("name", "namespace", "resourceVersion") if name in meta}
+    return {"metadata": kept, "data": {TOKEN_KEY: data[TOKEN_KEY]} if TOKEN_KEY in data else {}}

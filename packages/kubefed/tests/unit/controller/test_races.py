@@ -1,0 +1,291 @@
+"""What happens between a write, its answer and its echo is never lost (whole controller)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_federation import FEDERATION, World, calm, until
+from fake_server import FakeClient, Server
+from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE
+from kubefed.controller import dispatch, informer, queue
+from kubefed.controller.client import ApiError
+from kubefed.controller.objects import Json
+
+Make = Callable[..., World]
+DATA: dict[str, Any] = {"template": {"data": {"a": "b"}}}
+WEB = CONFIG_MAP.path("shop", "web")
+MAPS = CONFIG_MAP.path("shop")
+
+
+class Gate:
+    """Holds the requests of one kind before they are answered (or done)."""
+
+    def __init__(self, method: str, part: str) -> None:
+        self.arrived = asyncio.Event()
+        self.open = asyncio.Event()
+        self._method, self._part = method, part
+
+    async def __call__(self, method: str, path: str, body: Json | None) -> None:
+        del body
+        if method == self._method and self._part in path:
+            self.arrived.set()
+            await self.open.wait()
+
+
+async def propagated(world: World, *where: str) -> None:
+    world.federate(CONFIG_MAP, "shop", "web", *where, **DATA)
+    wanted = dict.fromkeys(where, "")
+    await until(lambda: world.states(CONFIG_MAP, "shop", "web") == wanted)
+    await calm()
+
+
+async def test_an_object_that_was_made_and_deleted_before_the_answer_is_made_again(
+    world: Make,
+) -> None:
+    """The answer must not bring back into the cache what the watch has buried."""
+    shop = await world().shop()
+    one, gate = shop.members["one"], Gate("POST", MAPS)
+    one.after.append(gate)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await gate.arrived.wait()
+    one.remove(WEB)
+    await calm()
+    one.after.clear()
+    gate.open.set()
+    await until(lambda: one.get(WEB))
+
+
+async def test_what_came_in_the_place_of_a_deleted_object_stays_known(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one")
+    one, gate = shop.members["one"], Gate("DELETE", WEB)
+    one.after.append(gate)
+    before = one.get(WEB)
+    shop.federate(CONFIG_MAP, "shop", "web", **DATA)
+    await gate.arrived.wait()
+    one.put(WEB, {"metadata": {"labels": before and before["metadata"]["labels"]}})
+    await calm()
+    one.after.clear()
+    gate.open.set()
+    # It is managed and not placed there, so it is not to stay.
+    await until(lambda: one.get(WEB) is None)
+
+
+async def test_a_removal_that_ends_while_its_write_is_answered_is_noticed(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    one, gate = shop.members["one"], Gate("DELETE", WEB)
+    held = one.get(WEB)
+    assert held
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    one.put(WEB, held)
+    await calm()
+    one.after.append(gate)
+    shop.federate(CONFIG_MAP, "shop", "web", "two", **DATA)
+    await gate.arrived.wait()
+    one.remove(WEB)
+    await calm()
+    gate.open.set()
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == {"two": ""})
+
+
+async def test_an_object_replaced_by_another_of_the_same_generation_is_put_right(
+    world: Make,
+) -> None:
+    """`kubectl replace --force`: the new object has the recorded version, and other content."""
+    make = world()
+    make.enable(DEPLOYMENT)
+    shop = await make.shop()
+    path = DEPLOYMENT.path("shop", "api")
+    shop.federate(DEPLOYMENT, "shop", "api", "one", template={"spec": {"replicas": 1}})
+    one = shop.members["one"]
+    found = await until(lambda: one.get(path))
+    await until(lambda: shop.states(DEPLOYMENT, "shop", "api") == {"one": ""})
+    one.remove(path)
+    labels = found["metadata"]["labels"]
+    one.put(path, {"metadata": {"labels": labels}, "spec": {"replicas": 9}})
+    await until(lambda: (one.get(path) or {"spec": {}})["spec"] == {"replicas": 1}, 1.0)
+
+
+async def test_one_clusters_unforeseen_failure_leaves_the_others_writable(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await world().shop()
+    carry_out = dispatch.Dispatcher.carry_out
+
+    async def poisoned(self: Any, client: Any, operation: Any) -> Any:
+        if operation.cluster == "one":
+            raise TypeError("poison")
+        return await carry_out(self, client, operation)
+
+    monkeypatch.setattr(dispatch.Dispatcher, "carry_out", poisoned)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", "two", **DATA)
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web").get("one") == "CreationFailed")
+    two = shop.members["two"]
+    shop.federate(CONFIG_MAP, "shop", "web", "one", "two", template={"data": {"a": "c"}})
+    await until(lambda: (two.get(WEB) or {}).get("data") == {"a": "c"})
+    monkeypatch.setattr(dispatch.Dispatcher, "carry_out", carry_out)
+    await until(lambda: shop.members["one"].get(WEB))
+
+
+async def test_an_answer_of_a_cluster_that_left_is_not_the_new_ones(world: Make) -> None:
+    shop = await world().shop()
+    gate = Gate("POST", MAPS)
+    shop.members["one"].before.append(gate)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await gate.arrived.wait()
+    path = KUBEFED_CLUSTER.path(FEDERATION, "one")
+    shop.host.remove(path)
+    await calm()
+    # Another cluster under the same name.
+    fresh = FakeClient.servers["https://fresh"] = Server("fresh")
+    shop.join("one")
+    entry = shop.host.get(path) or {}
+    shop.host.change(path, spec=entry["spec"] | {"apiEndpoint": "https://fresh"})
+    fresh.put(NAMESPACE.path(name="shop"), {"metadata": {"name": "shop"}})
+    await calm()
+    gate.open.set()
+    await until(lambda: fresh.get(WEB))
+
+
+async def test_a_restored_cluster_is_filled_anew(world: Make) -> None:
+    """Its versions went back: what was known of it says nothing, and nothing is waited for."""
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    fresh = FakeClient.servers["https://fresh"] = Server("fresh")
+    path = KUBEFED_CLUSTER.path(FEDERATION, "one")
+    entry = shop.host.get(path) or {}
+    shop.host.change(path, spec=entry["spec"] | {"apiEndpoint": "https://fresh"})
+    await until(lambda: fresh.get(WEB))
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == {"one": "", "two": ""})
+
+
+async def test_another_cluster_at_a_members_address_is_not_written_to(world: Make) -> None:
+    make = world()
+    own = make.members["one"].put(NAMESPACE.path(name="kube-system"), {})
+    make.join("one", **{"kubefed.io/cluster-uid": own["metadata"]["uid"]})
+    shop = await make.shop()
+    fresh = FakeClient.servers["https://fresh"] = Server("fresh")
+    fresh.put(NAMESPACE.path(name="kube-system"), {})
+    path = KUBEFED_CLUSTER.path(FEDERATION, "one")
+    entry = shop.host.get(path) or {}
+    shop.host.change(path, spec=entry["spec"] | {"apiEndpoint": "https://fresh"})
+    shop.federate(CONFIG_MAP, "shop", "web", "one", "two", **DATA)
+    await until(lambda: shop.members["two"].get(WEB))
+    await until(lambda: "one" in shop.states(CONFIG_MAP, "shop", "web"))
+    assert fresh.log == []
+    shop.host.change(path, spec=entry["spec"])
+    await until(lambda: shop.members["one"].get(WEB))
+
+
+async def test_a_list_of_nothing_is_not_believed(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    one = shop.members["one"]
+    count = len(one.log)
+    lists: list[str] = []
+    really = Server.serve
+
+    async def lying(self: Server, *args: Any) -> Json:
+        answer = await really(self, *args)
+        if "items" in answer:
+            lists.append(str(args[1]))
+            answer["items"] = []
+        return answer
+
+    monkeypatch.setattr(Server, "serve", lying)
+    monkeypatch.setattr(informer, "RELIST_SECONDS", 0.0)
+    for server in (shop.host, *shop.members.values()):
+        server.end_watches("")
+    await until(lambda: {"configmaps", "kubefedclusters"} <= {x.split("/")[-1] for x in lists})
+    await calm(0.1)
+    assert one.log[count:] == []
+    assert shop.states(CONFIG_MAP, "shop", "web") == {"one": "", "two": ""}
+
+
+async def test_a_cluster_that_a_list_lacks_keeps_its_claims(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    really = Server.serve
+
+    async def partial(self: Server, *args: Any) -> Json:
+        answer = await really(self, *args)
+        if "kubefedclusters" in args[1] and "items" in answer:
+            answer["items"] = [
+                each for each in answer["items"] if each["metadata"]["name"] != "one"
+            ]
+        return answer
+
+    shop.members["one"].healthy = None
+    monkeypatch.setattr(Server, "serve", partial)
+    monkeypatch.setattr(informer, "RELIST_SECONDS", 0.0)
+    shop.host.end_watches("kubefedclusters")
+    await calm(0.4)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", "two", template={"data": {"a": "c"}})
+    await until(lambda: shop.members["two"].get(WEB) and shop.states(CONFIG_MAP, "shop", "web"))
+    assert "one" in shop.states(CONFIG_MAP, "shop", "web")
+
+
+async def test_a_lost_event_is_found_by_the_next_list(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one")
+    one = shop.members["one"]
+    one.mute.add("configmaps")
+    one.change(WEB, data={"a": "x"})
+    one.mute.clear()
+    await calm()
+    assert (one.get(WEB) or {})["data"] == {"a": "x"}
+    monkeypatch.setattr(informer, "RELIST_SECONDS", 0.0)
+    one.end_watches("configmaps")
+    await until(lambda: (one.get(WEB) or {})["data"] == {"a": "b"})
+
+
+async def test_an_object_that_nobody_can_read_ends_nothing(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    one, two = shop.members["one"], shop.members["two"]
+    poison = one.get(WEB) or {}
+    poison["metadata"]["generation"] = "none"
+    one.put(WEB, poison)
+    await calm()
+    shop.federate(CONFIG_MAP, "shop", "web", "one", "two", template={"data": {"a": "c"}})
+    await until(lambda: (two.get(WEB) or {})["data"] == {"a": "c"})
+    assert shop.running
+
+
+async def test_objects_don_t_wait_for_a_namespace_that_has_come(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The namespace's creation is told to who waits for it, though it is our own write."""
+    monkeypatch.setattr(queue, "FIRST_RETRY", 30.0)
+    make = world()
+    make.enable(NAMESPACE, CONFIG_MAP)
+    make.namespace("shop")
+    one, there, full = make.members["one"], NAMESPACE.path(name="shop"), [True]
+
+    async def refuse(method: str, path: str, body: Json | None) -> None:
+        del body
+        if method == "POST" and path == NAMESPACE.path():
+            if full:
+                raise ApiError(403, "Forbidden", "quota")
+            # So that what waits for it has tried again in vain.
+            await asyncio.sleep(0.05)
+        if method == "POST" and path == MAPS and one.get(there) is None:
+            raise ApiError(404, "NotFound", "no namespace shop")
+
+    one.before.append(refuse)
+    await make.start()
+    make.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await until(lambda: make.states(CONFIG_MAP, "shop", "web") == {"one": "CreationFailed"})
+    full.clear()
+    make.federate(NAMESPACE, "shop", "shop", "one", template={"metadata": {"labels": {"a": "b"}}})
+    await until(lambda: one.get(WEB))
