@@ -127,6 +127,22 @@ def has_replicas(openapi: Mapping[str, Any], target: TargetKind) -> bool:
     return False
 
 
+def crd_has_replicas(crd: Mapping[str, Any], version: str) -> bool:
+    """Say whether a custom kind has an integer `spec.replicas`.
+
+    Args:
+        crd: its CustomResourceDefinition.
+        version: the version that counts.
+    """
+    for each in crd["spec"]["versions"]:
+        if each["name"] == version:
+            found: Any = (each.get("schema") or {}).get("openAPIV3Schema") or {}
+            for name in ("spec", "replicas"):
+                found = (found.get("properties") or {}).get(name) or {}
+            return found.get("type") == "integer"
+    return False
+
+
 def openapi_of(cluster: Resources, target: TargetKind) -> Manifest:
     """Give the OpenAPI v3 document of a kind's group and version."""
     root = "apis" if target.group else "api"

@@ -30,6 +30,7 @@ from kubefed.api import (
 )
 from kubefed.api.names import V1BETA1
 from kubefed.clients import Resources
+from kubefed.controller.transparent import rights as transparent
 from kubefed.install import CRD, apply_crds, await_gone, need_installed
 
 STOP_SECONDS = 10.0
@@ -111,7 +112,7 @@ def plan_enable(api: ApiClient, directive: Directive, *, namespace: str) -> list
     crd = federated_crd(
         found.kind,
         found.short_names,
-        discovery.has_replicas(discovery.openapi_of(host, found.kind), found.kind),
+        _has_replicas(host, found.kind),
         directive.federated_group,
         directive.federated_version,
     )
@@ -272,6 +273,13 @@ def check(
             raise errors.UsageError(reason)
 
 
+def _has_replicas(host: Resources, kind: TargetKind) -> bool:
+    # A custom kind's own definition is there at once; what is published of it comes later.
+    if crd := host.get(CRD, kind.full_name) if kind.group else None:
+        return discovery.crd_has_replicas(crd, kind.version)
+    return discovery.has_replicas(discovery.openapi_of(host, kind), kind)
+
+
 def _in_the_way(known: FederatedType, wanted: FederatedType) -> str:
     old, new = known.federated, wanted.federated
     if known.name == wanted.name:
@@ -301,6 +309,7 @@ def _rights(kinds: FederatedType, namespace: str) -> list[tuple[TargetKind, Mani
         for into in ("admin", "edit"):
             name = f"kubefed-{into}:{federated.full_name}"
             rights.append((CLUSTER_ROLE, rbac.aggregate_role(name, into, write)))
+        rights.append((CLUSTER_ROLE, transparent.type_role(kinds.target)))
     if federated.group != TYPES_GROUP:
         name = f"{rbac.CONTROLLER_ROLE}:{federated.group}"
         rights += [

@@ -84,6 +84,16 @@ class TypeState:
     running: bool | None
     objects: int
 
+    @property
+    def well(self) -> bool:
+        """Whether somebody carries it, or nothing is to be carried.
+
+        A Namespaced federation doesn't run cluster-scoped types, which then have no objects.
+        """
+        if not self.propagation or self.running:
+            return True
+        return self.running is False and self.objects == 0
+
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
@@ -95,8 +105,12 @@ class Overview:
 
     @property
     def healthy(self) -> bool:
-        """Whether all clusters are ready and all objects where they should be."""
-        return not self.problems and all(each.ready for each in self.clusters)
+        """Whether clusters are ready, types carried, and all objects where they should be."""
+        return (
+            not self.problems
+            and all(each.ready for each in self.clusters)
+            and all(each.well for each in self.types)
+        )
 
 
 def read(api: ApiClient, *, namespace: str) -> Overview:

@@ -63,7 +63,7 @@ def test_the_version() -> None:
         (["disable", "pods", "--federated-group", "a.b"], "which kind --delete-crd deletes"),
         (["federate", "pods", "x", "-f", "y"], "--filename goes without TYPE and NAME"),
         (["federate", "pods", "x", "-o", "yaml", "-t"], "--enable-type changes the host"),
-        (["unjoin", "a", "--host-cluster-name", "b/c"], "cannot use the current context"),
+        (["unjoin", "a", "--host-cluster-name", "b/c"], "can't be part of a name"),
         (["unjoin"], "Missing argument 'NAME'; see kubefed unjoin --help"),
         (["jion", "a"], "No such command 'jion'"),
         (["join", "a", "--labels", "b=c"], "No such option: --labels"),

@@ -124,3 +124,19 @@ def test_a_directive() -> None:
     )
     with pytest.raises(errors.UsageError, match="no EnableTypeDirective"):
         Directive.from_object({**manifest, "kind": "ConfigMap"})
+
+
+def test_a_custom_kind_that_can_be_scaled() -> None:
+    def served(name: str, **spec: Any) -> dict[str, Any]:
+        root = {"properties": {"spec": {"properties": spec}}}
+        return {"name": name, "schema": {"openAPIV3Schema": root}}
+
+    versions = [
+        served("v1", replicas={"type": "integer"}),
+        served("v2", replicas={"type": "string"}),
+        served("v3"),
+        {"name": "v4"},
+    ]
+    crd = {"spec": {"versions": versions}}
+    names = ("v1", "v2", "v3", "v4", "v5")
+    assert [discovery.crd_has_replicas(crd, each) for each in names] == [True, *[False] * 4]

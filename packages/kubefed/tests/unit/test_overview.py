@@ -140,6 +140,24 @@ def test_what_is_known_of_a_cluster(
     assert Overview((cluster,), (), ()).healthy is bool(ready)
 
 
+@pytest.mark.parametrize(
+    ("propagation", "running", "objects", "well"),
+    [
+        (True, True, 3, True),
+        (True, None, 0, False),
+        (True, False, 1, False),
+        (True, False, 0, True),
+        (False, False, 3, True),
+    ],
+)
+def test_a_type_that_nobody_carries(
+    propagation: bool, running: bool | None, objects: int, well: bool
+) -> None:
+    state = TypeState("configmaps", "FederatedConfigMap", propagation, running, objects)
+    assert state.well is well
+    assert Overview((), (state,), ()).healthy is well
+
+
 def test_one_table() -> None:
     ready = Cluster.from_object(
         kubefed_cluster({"type": "Ready", "status": "True", "message": "ok"})

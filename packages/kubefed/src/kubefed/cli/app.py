@@ -77,6 +77,7 @@ def status(host: Host) -> None:
     Exit status: 0 all is well; 3 something is not, and the table says what; 1 or 75 (try again
     later) it could not be found out; 2 wrong usage.
     """
+    _ = host.settings()
     found = overview.read(host.api, namespace=host.namespace)
     if host.output is Format.TABLE:
         common.table(

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from kubefed import enable, errors, install, membership
-from kubefed.api import KUBEFED_CLUSTER, KubeFedConfig, Scope, parse_duration
+from kubefed.api import KUBEFED_CLUSTER, Scope, parse_duration
 from kubefed.cli.common import warn
 from kubefed.cli.host import Host, verb
-from kubefed.clients import Resources
 
 ClusterContext = Annotated[
     str | None,
@@ -89,7 +88,7 @@ def join(
     lifetime = _lifetime(token_lifetime)
     labels = _labels(label or [])
     names = membership.Names(name, _host_name(host, host_cluster_name), host.namespace)
-    settings = _settings(host.objects, host.namespace)
+    settings = host.settings()
     existed = host.objects.get(KUBEFED_CLUSTER, name, host.namespace) is not None
     if error_on_existing and existed:
         raise errors.AskOperator(
@@ -159,16 +158,6 @@ def unjoin(
 
 def _warn_all(heading: str, lines: Iterable[str]) -> None:
     warn("\n  ".join([heading, *lines]))
-
-
-def _settings(host: Resources, namespace: str) -> KubeFedConfig:
-    settings = install.settings(host, namespace)
-    if settings is None:
-        raise errors.NotInstalled(
-            f"{host.api.configuration.host} has no federation in namespace {namespace}; "
-            "install it first with kubefed init"
-        )
-    return settings
 
 
 def _host_name(host: Host, name: str | None) -> str:

@@ -13,8 +13,8 @@ import typer
 from kubernetes import config
 from kubernetes.client import ApiClient
 
-from kubefed import clients, dryrun, errors
-from kubefed.api import DEFAULT_NAMESPACE
+from kubefed import clients, dryrun, errors, install
+from kubefed.api import DEFAULT_NAMESPACE, KubeFedConfig
 from kubefed.cli import common
 from kubefed.cli.common import Format
 from kubefed.clients import Resources
@@ -58,6 +58,21 @@ class Host:
     def cluster(self, context: str) -> ApiClient:
         """Give the client of another cluster of the kubeconfig."""
         return clients.from_kubeconfig(self.kubeconfig, context)
+
+    def settings(self) -> KubeFedConfig:
+        """Give the federation's settings.
+
+        Raises:
+            errors.NotInstalled: the host has no federation.
+        """
+        found = install.settings(self.objects, self.namespace)
+        if found is None:
+            raise errors.NotInstalled(
+                f"{self.api.configuration.host} has no federation in namespace {self.namespace}; "
+                "install it first with kubefed init, or correct --kubefed-namespace or "
+                "--host-cluster-context"
+            )
+        return found
 
     def entry(self) -> dict[str, Any]:
         """Give the kubeconfig's entry of the host's context.
