@@ -16,6 +16,7 @@ from kubefed.controller.dispatch import Result
 from kubefed.controller.informer import Informer, Source
 from kubefed.controller.objects import Json, Key, mapping, metadata, resource_version, spec, uid
 from kubefed.controller.plan import Verb
+from kubefed.controller.transparent import fold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -93,7 +94,8 @@ class Members:
         self._changed = changed
         self._noticed = noticed
         self._joined = joined
-        needs_whole = retain.needs_whole_object(target) or whole_status
+        folded = bool(fold.status_fields(target))
+        needs_whole = retain.needs_whole_object(target) or whole_status or folded
         self._source = Source(
             target,
             namespace=namespace if target.namespaced else "",
@@ -371,6 +373,7 @@ def _slimmer(target: TargetKind, *, whole_status: bool) -> Callable[[Json], Json
     wanted = ("replicas", "selector")
     if is_service:
         wanted = ("clusterIP", "clusterIPs", "healthCheckNodePort", "ports")
+    folded = frozenset(fold.status_fields(target))
 
     def slim(obj: Json) -> Json:
         kept: Json = {"metadata": metadata(obj)}
@@ -381,8 +384,9 @@ def _slimmer(target: TargetKind, *, whole_status: bool) -> Callable[[Json], Json
         status = mapping(obj.get("status"))
         if whole_status:
             kept["status"] = status
-        elif "readyReplicas" in status or "replicas" in status:
-            names = ("readyReplicas", "replicas", "unavailableReplicas", "observedGeneration")
+        elif "readyReplicas" in status or "replicas" in status or not folded.isdisjoint(status):
+            names = {"readyReplicas", "replicas", "unavailableReplicas", "observedGeneration"}
+            names |= folded
             kept["status"] = {name: status[name] for name in names if name in status}
         return kept
 
