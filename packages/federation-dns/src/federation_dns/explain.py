@@ -7,8 +7,15 @@ from typing import Any
 from federation_dns.verdict import HEALTHY, LOST, Finding, Judgement
 
 
-def region(name: str, judgement: Judgement) -> str:
-    """Why `name` stands as it does."""
+def region(name: str, judgement: Judgement, *, counts: bool = True) -> str:
+    """Why `name` stands as it does.
+
+    Args:
+        name: the region.
+        judgement: what was decided.
+        counts: say for how long too. A status shows a text for minutes: there a number that
+            counts down would be untrue at once, and a change in every second.
+    """
     finding = judgement.findings[name]
     if finding.word is not None:
         return f"{finding.word.who} says that {name} is {finding.word.said}"
@@ -22,7 +29,8 @@ def region(name: str, judgement: Judgement) -> str:
     if finding.needs_word:
         return f"{name} was lost too often within the hour: force-region {name} healthy ends it"
     if finding.waits is not None:
-        return f"{name} is heard again and comes back in {finding.waits:.0f} s if that lasts"
+        when = f" in {finding.waits:.0f} s" if counts else ""
+        return f"{name} is heard again and comes back{when} if that lasts"
     return _lost(name, finding, judgement)
 
 
@@ -87,6 +95,7 @@ def document(
                 "votes": dict(finding.votes),
                 "word": None if finding.word is None else finding.word.said,
                 "explain": region(name, judgement),
+                "standing": region(name, judgement, counts=False),
             }
             for name, finding in sorted(judgement.findings.items())
         },
