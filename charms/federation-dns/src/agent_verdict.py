@@ -1,9 +1,10 @@
-"""What the agent's verdict tells the charm, and for how long a hook waits for it to settle."""
+"""For how long a hook waits for the agent's verdict to settle."""
 
 import time
 from collections.abc import Callable, Set
 from typing import Any
 
+from federation_dns import told
 from federation_dns_unit import VERDICT_TIMEOUT_S, UnitError
 
 HOOK_S = 2.0
@@ -11,29 +12,11 @@ HOOK_S = 2.0
 PAUSE_S = 0.2
 
 
-def trouble_in(verdict: dict[str, Any]) -> str:
-    """Say what an operator should know of a verdict, if anything."""
-    said: list[str] = []
-    if not _acts(verdict):
-        said.append("no majority is reached, so the last answers stay")
-    regions: dict[str, dict[str, Any]] = verdict.get("regions", {})
-    for name, region in sorted(regions.items()):
-        if region.get("verdict") == "healthy" and not region.get("withdrawn"):
-            continue
-        state = "withdrawn" if region.get("withdrawn") else str(region.get("verdict"))
-        said.append(f"{name}: {state} ({region.get('explain') or 'no reason given'})")
-    return "; ".join(said)
-
-
-def _acts(verdict: dict[str, Any]) -> bool:
-    return bool(verdict.get("quorum", True)) and not verdict.get("panic")
-
-
 def settled(verdict: dict[str, Any], members: Set[str]) -> bool:
     """Say whether the agent has a majority of these members, not of those that it knew before."""
     # Whom the operator calls lost is no elector, but still a region.
     known = {*verdict.get("electorate", members), *verdict.get("regions", {})}
-    return _acts(verdict) and known == members
+    return told.acts(verdict) and known == members
 
 
 def time_is_up(began: float, *, changed: bool) -> float:

@@ -10,6 +10,7 @@ import federation_dns_unit
 import mesh_entries
 import ops
 from dns_settings import Place, Settings
+from federation_dns import told
 from federation_dns_unit import Machine, UnitError
 from federation_interfaces import (
     DatabagError,
@@ -32,8 +33,16 @@ REGION_HEALTH = "region-health"
 STANDBY = "one agent a region: the leader serves, this unit stands by"
 
 
+class Events(ops.CharmEvents):
+    """Juju's events, and the one that this charm's own service has Juju run."""
+
+    verdict_changed = ops.EventSource(ops.EventBase)
+
+
 class FederationDnsCharm(ops.CharmBase):
     """Keeps the region's name server and agent, and introduces the agents to each other."""
+
+    on = Events()
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
@@ -44,10 +53,12 @@ class FederationDnsCharm(ops.CharmBase):
         self._changed = False
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
+        self._said = told.OTHER
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
+        observed += [self.on.verdict_changed]
         for name in (MESH, MESH_HUB, REGION_HEALTH):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
         observed += self.cluster.events()
@@ -152,6 +163,7 @@ class FederationDnsCharm(ops.CharmBase):
             ops.Port("udp", settings.dns_port),
             ops.Port("tcp", settings.port),
         )
+        machine.ensure_status_service(settings, place, self.unit.name)
 
     def _known(self, settings: Settings, place: Place) -> Known:
         own = self.own_entry(settings, place)
@@ -237,6 +249,7 @@ class FederationDnsCharm(ops.CharmBase):
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         if self._statuses is None:
             self._statuses = self._look()  # once for the unit and the application
+            self.machine.status_service.note(self._said)
         for status in self._statuses:
             event.add_status(status)
 
@@ -261,6 +274,7 @@ class FederationDnsCharm(ops.CharmBase):
     def _serving(self, settings: Settings, place: Place) -> list[ops.StatusBase]:
         silent = self.machine.running_not()
         if silent:
+            self._said = told.SILENT if federation_dns_unit.AGENT in silent else told.OTHER
             return [ops.WaitingStatus(f"not running: {' '.join(silent)}")]
         known = mesh_entries.combine(
             self.own_entry(settings, place),
@@ -275,10 +289,12 @@ class FederationDnsCharm(ops.CharmBase):
         try:
             verdict = self._verdict(settings, place, known)
         except UnitError as error:
-            if self.machine.starting(federation_dns_unit.now()):
-                return [*found, ops.ActiveStatus(f"{serving}; the agent is starting")]
+            starting = self.machine.starting(federation_dns_unit.now())
+            self._said = told.said(None, starting=starting)
+            if starting:
+                return [*found, ops.ActiveStatus(f"{serving}; {self._said}")]
             return [*found, ops.WaitingStatus(str(error))]
-        trouble = agent_verdict.trouble_in(verdict)
+        self._said = trouble = told.said(verdict)
         if trouble:
             found.append(ops.WaitingStatus(f"{serving}: {trouble}"))
         return [*found, ops.ActiveStatus(serving)]

@@ -24,6 +24,7 @@ from dns_settings import (
     Settings,
     agent_account,
 )
+from federation_dns import told
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
@@ -34,6 +35,7 @@ from federation_interfaces.cluster import (
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
 from federation_interfaces.services import SANDBOX
+from status_service import StatusService
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
@@ -41,7 +43,6 @@ AGENT = "federation-dns"
 NAMED = "named"
 TSIG_NAME = "federation-dns"
 TOKEN_LIFETIME = timedelta(days=7)
-START_S = 30
 VERDICT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 20
 _NO_SHELL = "/usr/sbin/nologin"
@@ -71,6 +72,7 @@ class Machine:
         self.zones = root / "var/lib/bind"
         self.units = root / "etc/systemd/system"
         self.named = root / "usr/sbin/named"
+        self.status_service = StatusService(charm_dir, self.units, self.data / "tell")
 
     # What is remembered
 
@@ -269,6 +271,18 @@ class Machine:
             raise UnitError(f"a service does not start: {error}") from error
         return AGENT in started
 
+    def ensure_status_service(self, settings: Settings, place: Place, unit: str) -> None:
+        """Have a hook run whenever the status has become untrue.
+
+        Raises:
+            UnitError: the service does not start.
+        """
+        where = [place.listen, str(settings.port), str(self.settings / "agent.crt")]
+        try:
+            self.status_service.ensure(where, unit, version=version())
+        except systemd.SystemdError as error:
+            raise UnitError(f"a service does not start: {error}") from error
+
     def running_not(self) -> list[str]:
         """Return the services that do not run."""
         return [name for name in (NAMED, AGENT) if not systemd.service_running(name)]
@@ -276,10 +290,11 @@ class Machine:
     def starting(self, moment: datetime) -> bool:
         """Say whether the services were started so lately that silence means nothing yet."""
         started = self.kept().started_at
-        return started is not None and moment - started < timedelta(seconds=START_S)
+        return started is not None and moment - started < timedelta(seconds=told.START_S)
 
     def stop(self) -> None:
         """Stop answering: another unit serves, or the unit goes."""
+        self.status_service.stop()
         for name in (AGENT, NAMED):
             if (self.units / f"{name}.service").exists():
                 _ = systemd.service_disable("--now", name)
@@ -303,6 +318,7 @@ class Machine:
         self.stop()
         for name in (AGENT, NAMED):
             (self.units / f"{name}.service").unlink(missing_ok=True)
+        self.status_service.remove()
         _ = systemd.daemon_reload()
         for directory in (self.settings, self.data, self.bind):
             shutil.rmtree(directory, ignore_errors=True)

@@ -32,6 +32,8 @@ class FakeMachine(Machine):
         self.place: Place | None = None
         self.young = False
         self.started = False
+        self.watched = ""
+        self.noted = self.data / "tell/said"
         self.clock = 100.0
         self.serving_takes = 0.0
         self.answers_in = 0.02
@@ -80,6 +82,10 @@ class FakeMachine(Machine):
         self._do(f"start {bind_changed} {agent_changed}")
         self.clock += self.serving_takes
         return self.started
+
+    def ensure_status_service(self, settings: Settings, place: Place, unit: str) -> None:
+        self.watched = unit
+        self.noted.parent.mkdir(parents=True, exist_ok=True)
 
     def running_not(self) -> list[str]:
         return self.down

@@ -19,6 +19,7 @@ from dns_world import (
     spoke,
     state,
 )
+from federation_dns import told
 from federation_interfaces import MeshHubAppData, MeshMemberAppData
 from federation_interfaces.testing import CA_UNKNOWN, CERTIFICATES
 from ops import testing
@@ -255,6 +256,58 @@ class TestStatus:
             "serving federation.example; 1 region: "
             "no majority is reached, so the last answers stay"
         )
+
+
+class TestVerdictChanged:
+    """The hook that the unit's own service asks for."""
+
+    def run(self, ctx: Context, out: testing.State) -> testing.State:
+        # Juju's way: the charm's own name of the hook, in JUJU_DISPATCH_PATH.
+        return ctx.run(dataclasses.replace(ctx.on.update_status(), path="verdict_changed"), out)
+
+    def test_the_status_comes_true(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        assert machine.watched == "federation-dns/0"
+        assert machine.noted.read_text() == ""
+        lost = {"verdict": "lost", "withdrawn": True, "explain": "2 of 3 cannot reach it"}
+        machine.said["regions"] = {"catania": HEALTHY, "palermo": lost}
+        out = self.run(ctx, out)
+        trouble = "palermo: withdrawn (2 of 3 cannot reach it)"
+        serving = "serving federation.example; 1 region"
+        assert out.unit_status == ops.WaitingStatus(f"{serving}: {trouble}")
+        assert out.app_status == out.unit_status
+        assert machine.noted.read_text() == trouble
+        machine.said["regions"] = {"catania": HEALTHY, "palermo": HEALTHY}
+        out = self.run(ctx, out)
+        assert out.unit_status == ops.ActiveStatus(serving)
+        assert machine.noted.read_text() == ""
+
+    def test_trouble_of_before_stays_in_the_status(self, ctx: Context, machine: FakeMachine):
+        machine.fail["bind federation.example at 10.0.0.12"] = "no room"
+        out = self.run(ctx, state())
+        assert out.unit_status == ops.WaitingStatus("no room")
+
+    def test_silence(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        machine.fail["verdict"] = "the agent does not answer: refused"
+        machine.young = True
+        out = self.run(ctx, out)
+        assert machine.noted.read_text() == told.STARTING
+        machine.young = False
+        out = self.run(ctx, out)
+        assert machine.noted.read_text() == told.SILENT
+        machine.down = ["named", "federation-dns"]
+        out = self.run(ctx, out)
+        assert machine.noted.read_text() == told.SILENT
+
+    @pytest.mark.parametrize("config", [{"ttl": 0}, {}])
+    def test_a_status_about_something_else(
+        self, ctx: Context, machine: FakeMachine, config: dict[str, Any]
+    ):
+        out = again(ctx, state())
+        machine.down = ["named"]
+        _ = self.run(ctx, dataclasses.replace(out, config=config))
+        assert machine.noted.read_text() == told.OTHER
 
 
 class TestActions:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import ssl
 import subprocess
@@ -323,9 +324,83 @@ class TestRunning:
         _ = machine.ensure_agent(SETTINGS, PLACE)
         machine.remove()
         assert services.told == ["disable federation-dns", "disable named", "daemon_reload"]
+        assert not list(machine.units.iterdir())
         gone = (machine.settings, machine.data, machine.bind)
         assert not [path for path in gone if path.exists()]
         assert not list(machine.zones.iterdir())
+
+
+class TestStatusService:
+    @pytest.fixture(autouse=True)
+    def set_up(self, machine: Machine, services: Services) -> None:
+        machine.ensure_user()
+        self.path = machine.units / "federation-dns-status.service"
+        self.directory = machine.data / "tell"
+
+    def ensure(self, machine: Machine, place: Place = PLACE) -> None:
+        machine.ensure_status_service(SETTINGS, place, "federation-dns/3")
+
+    def test_it_starts_and_stays(self, machine: Machine, services: Services):
+        self.ensure(machine)
+        started = [
+            "daemon_reload",
+            "service_enable federation-dns-status",
+            "restart federation-dns-status",
+        ]
+        assert services.told == started
+        self.ensure(machine)
+        assert services.told == started
+        other = dataclasses.replace(PLACE, listen="10.0.0.13")
+        self.ensure(machine, other)
+        assert services.told == started * 2
+        services.running.clear()
+        self.ensure(machine, other)
+        assert services.told[6:] == ["restart federation-dns-status"]
+
+    def test_its_unit_file(self, machine: Machine):
+        self.ensure(machine)
+        lines = self.path.read_text().splitlines()
+        assert (
+            "ExecStart=/charm/venv/bin/python -m federation_dns.tell 10.0.0.12 8443 "
+            f"{machine.settings}/agent.crt {self.directory} federation-dns/3 /charm/dispatch"
+        ) in lines
+        assert f"ReadWritePaths={self.directory}" in lines
+        for line in ("CapabilityBoundingSet=", "ProtectSystem=strict", "Restart=always"):
+            assert line in lines
+        assert not [line for line in lines if line.startswith("User=")]
+        assert mode(self.directory) == 0o700
+
+    def test_another_version_starts_it_again(
+        self, machine: Machine, services: Services, monkeypatch: pytest.MonkeyPatch
+    ):
+        self.ensure(machine)
+        monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.2.0")
+        self.ensure(machine)
+        assert services.told.count("restart federation-dns-status") == 2
+
+    def test_what_the_status_says_is_noted_while_it_is_there(self, machine: Machine):
+        machine.status_service.note("too early")
+        self.ensure(machine)
+        assert not list(self.directory.iterdir())
+        machine.status_service.note("napoli: lost")
+        assert (self.directory / "said").read_text() == "napoli: lost"
+        machine.remove()
+        machine.status_service.note("too late")
+        assert not self.directory.exists()
+
+    def test_it_goes_first(self, machine: Machine, services: Services):
+        _ = machine.ensure_agent(SETTINGS, PLACE)
+        self.ensure(machine)
+        services.told.clear()
+        machine.stop()
+        assert services.told == ["disable federation-dns-status", "disable federation-dns"]
+        machine.remove()
+        assert not self.path.exists()
+
+    def test_one_that_does_not_start(self, machine: Machine, services: Services):
+        services.broken = True
+        with pytest.raises(UnitError, match="a service does not start: start failed"):
+            self.ensure(machine)
 
 
 class TestVerdict:
