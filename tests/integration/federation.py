@@ -118,8 +118,6 @@ class Federation:
         """Make a further region: its model, the bundle in it, its relation to the host."""
         cloud = self._cloud.format(region=region) or None
         jubilant.Juju(cli_binary=self.cli).add_model(region, cloud)
-        # What a unit says of the mesh may be as old as its last hook.
-        self.model(region).model_config({"update-status-hook-interval": "1m"})
         self.deploy(region, overlay)
         self.relate(region)
 

@@ -22,6 +22,9 @@ def siracusa(federation: Federation, overlay_of: Callable[[str, str], Path]) -> 
     yield
     if NEW in federation.models():
         federation.model(NEW).destroy_model(NEW, force=True, no_wait=True)
+    # A forced end leaves the consumed offer behind, and the next run could not consume it.
+    if f"{NEW}-member" in federation.host.status().app_endpoints:
+        federation.host.cli("remove-saas", f"{NEW}-member", "--force")
 
 
 def ready_replicas(federation: Federation, region: str) -> dict[str, int]:
