@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from federation_dns import explain
+from federation_dns import explain, told
 from federation_dns.verdict import (
     Ballot,
     Holds,
@@ -64,6 +65,22 @@ def test_one_observer_is_never_enough() -> None:
     judged = judge(100, members, table(100, said), {}, {}, HOLDS)
     assert not judged.findings["a"].withdrawn
     assert explain.region("a", judged) == "only b cannot reach a: 1 of 2 needed"
+
+
+def test_a_status_does_not_count_the_seconds_of_a_return() -> None:
+    members = electorate(3)
+    lost = table(100, everyone_says(members, "a", 6.0, "b", "c"))
+    standings = judge(100, members, lost, {}, {}, HOLDS).standings
+    documents: list[dict[str, Any]] = []
+    for now in range(102, 112):
+        heard = table(now, everyone_says(members, "a", 0.1, "b", "c"))
+        judged = judge(now, members, heard, standings, {}, HOLDS)
+        standings = judged.standings
+        documents.append(explain.document("b", 1, now, judged, []))
+    assert len({each["regions"]["a"]["explain"] for each in documents}) > 5
+    assert {told.said(each) for each in documents} == {
+        "a: withdrawn (a is heard again and comes back if that lasts)"
+    }
 
 
 def test_a_stale_ballot_does_not_count() -> None:
