@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import NAMESPACE, REPLICA_SCHEDULING_PREFERENCE
-from kubefed.controller.objects import Json, deleting, key_of, sequence
+from kubefed.controller.objects import Json, deleting, key_of, mapping, sequence
 from kubefed.controller.queue import RETRY
 from kubefed.controller.transparent import eligible, marks, writes
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RECHECK = 2.0
+RECHECK_TYPES = 10.0
 
 
 class Release:
@@ -98,7 +99,10 @@ class Release:
         if deleting(own):
             return RECHECK
         name = key_of(own)[1]
-        needs = await self._others(name)
+        needs, ours = await self._others(name)
+        if ours:
+            # Their type isn't propagated (yet); when it is, they go first.
+            return RECHECK_TYPES
         if needs:
             await writes.unmark(self._context.host, sync.kind.federated, own)
             text = f"the FederatedNamespace stays, for there is {needs}; it is yours from now on"
@@ -107,21 +111,25 @@ class Release:
             await writes.release(self._context.host, sync.kind.federated, own)
         return RECHECK
 
-    async def _others(self, namespace: str) -> str:
-        """Name a kind that has federated objects in a namespace, "" if none has.
+    async def _others(self, namespace: str) -> tuple[str, bool]:
+        """Name a kind of which somebody has federated objects in a namespace, "" if nobody has.
 
         Asked of the host itself: without its FederatedNamespace such an object would lose all
         that it has in the members.
+
+        Returns:
+            The kind, and whether an object of ours is there still.
         """
+        needs = ""
         for kind in self._types.configured():
             if kind.is_namespace or not kind.federated.namespaced:
                 continue
-            answer = await self._context.host.request(
-                "GET", kind.federated.path(namespace), params={"limit": "1"}
-            )
-            if sequence(answer.get("items")):
-                return f"at least one {kind.federated.kind}"
-        return ""
+            answer = await self._context.host.request("GET", kind.federated.path(namespace))
+            for item in map(mapping, sequence(answer.get("items"))):
+                if marks.marked(item):
+                    return "", True
+                needs = f"at least one {kind.federated.kind}"
+        return needs, False
 
     def _kept(self, namespace: str) -> list[tuple[TypeSync, Json]]:
         return [

@@ -1,0 +1,364 @@
+"""Plain objects federated as they are, over API servers in memory: the host is a member too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from fake_federation import World, calm, until
+from fake_server import FakeClient, Server
+from kubefed.api import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NAMESPACE,
+    REPLICA_SCHEDULING_PREFERENCE,
+    FederatedType,
+    TargetKind,
+)
+from kubefed.controller import events
+from kubefed.controller.objects import Json
+from kubefed.controller.transparent import controller, marks, rights, writes
+
+WEB = DEPLOYMENT.path("shop", "web")
+SHOP = NAMESPACE.path(name="shop")
+MANAGED = "kubefed.io/managed"
+FNS = FederatedType.of(NAMESPACE).federated.path("shop", "shop")
+FEDERATED = FederatedType.of(DEPLOYMENT).federated.path("shop", "web")
+RSP = REPLICA_SCHEDULING_PREFERENCE.path("shop", "web")
+IDENTITY = NAMESPACE.path(name="kube-system")
+
+
+class Shop(World):
+    """A host that is the member "home", and the member "far"; "shop" asks to be federated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(monkeypatch, ["far"])
+        monkeypatch.setattr(controller, "SUMMARY_SECONDS", 0.0)
+        monkeypatch.setattr(controller, "RECHECK", 0.001)
+        monkeypatch.setattr(events, "PER_SECOND", 10_000.0)
+        FakeClient.servers["https://home"] = self.host
+        self.join("home")
+        self.enable(NAMESPACE, CONFIG_MAP, DEPLOYMENT)
+        for server in (self.host, self.far):
+            server.put(IDENTITY, {})
+        self.ask()
+
+    @property
+    def far(self) -> Server:
+        return self.members["far"]
+
+    def ask(self, **notes: str) -> None:
+        meta = {"labels": {marks.FEDERATE: "true"}, "annotations": notes}
+        self.host.put(SHOP, {"metadata": meta})
+
+    def apply(self, replicas: int = 3, **notes: str) -> None:
+        """Change what the user wants, as kubectl apply does: everybody else's fields stay."""
+        known = self.host.get(WEB) or {"metadata": {"labels": {"app": "web"}}, "status": {}}
+        known["metadata"]["annotations"] = known["metadata"].get("annotations", {}) | notes
+        self.host.put(WEB, known | {"spec": {"replicas": replicas}})
+
+    def collect(self) -> None:
+        """What a garbage collector does."""
+        uids = {each["metadata"]["uid"] for kind in self.kinds() for each in self.host.all(kind)}
+        for resource in ("types.kubefed.io/federateddeployments", RSP_RESOURCE):
+            for each in self.host.all(resource):
+                owners = each["metadata"].get("ownerReferences") or []
+                if owners and not any(owner["uid"] in uids for owner in owners):
+                    group, plural = resource.split("/")
+                    version = "v1beta1" if plural.startswith("federated") else "v1alpha1"
+                    kind = TargetKind(group, version, "", plural)
+                    name = each["metadata"]["name"]
+                    self.host.delete(kind.path("shop", name))
+
+    def kinds(self) -> list[str]:
+        return ["apps/deployments", "namespaces"]
+
+    def copy(self) -> Json:
+        return self.far.get(WEB) or {}
+
+    def replicas(self) -> int | None:
+        return self.copy().get("spec", {}).get("replicas")
+
+    def labels(self, path: str, server: Server | None = None) -> Any:
+        found = (server or self.host).get(path) or {}
+        return found.get("metadata", {}).get("labels") or {}
+
+    def summary(self) -> Any:
+        notes = ((self.host.get(WEB) or {}).get("metadata") or {}).get("annotations") or {}
+        return json.loads(notes.get(marks.SUMMARY, "{}"))
+
+    def spec(self) -> Json:
+        return (self.host.get(FEDERATED) or {}).get("spec", {})
+
+    async def up(self) -> None:
+        """Start, and wait until the Deployment is everywhere and says so."""
+        await self.start()
+        await until(self.settled)
+
+    def settled(self) -> bool:
+        return (
+            self.replicas() == (self.host.get(WEB) or {}).get("spec", {}).get("replicas")
+            and self.labels(WEB).get(MANAGED) == "true"
+            and self.summary().get("propagated") is True
+        )
+
+    async def still(self) -> None:
+        """Nothing is written any more."""
+        await calm(0.02)
+        before = self.written()
+        await calm(0.03)
+        assert self.written() == before
+
+    def written(self) -> list[str]:
+        """Every write but those of the Lease and of events, which are told behind the work."""
+        writes = [*self.host.writes(), *self.far.writes()]
+        return [line for line in writes if "/events" not in line and "/leases" not in line]
+
+
+RSP_RESOURCE = "scheduling.kubefed.io/replicaschedulingpreferences"
+
+
+@pytest.fixture
+async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Shop]:
+    made = Shop(monkeypatch)
+    yield made
+    await made.stop()
+
+
+async def test_a_plain_object_is_everywhere_and_only_labelled_at_home(shop: Shop) -> None:
+    shop.apply()
+    before = shop.host.get(WEB) or {}
+    await shop.up()
+    assert shop.replicas() == 3
+    after = shop.host.get(WEB) or {}
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == {"app": "web", MANAGED: "true"}
+    assert set(after["metadata"]["annotations"]) == {marks.SUMMARY}
+    assert shop.labels(SHOP) == {marks.FEDERATE: "true", MANAGED: "true"}
+    assert marks.FEDERATE not in shop.labels(SHOP, shop.far)
+    assert not [line for line in shop.host.writes(WEB) if not line.startswith("PATCH")]
+    await shop.still()
+
+
+async def test_a_change_goes_everywhere_and_comes_back_from_nowhere(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    shop.apply(5)
+    await until(lambda: shop.replicas() == 5)
+    await shop.still()
+    # A copy that somebody changed is put right; the source isn't.
+    shop.far.put(WEB, shop.copy() | {"spec": {"replicas": 9}})
+    await until(lambda: shop.replicas() == 5)
+    assert (shop.host.get(WEB) or {})["spec"] == {"replicas": 5}
+
+
+async def test_applying_the_same_again_writes_nothing(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    await calm()
+    count = len(shop.far.writes())
+    shop.apply()
+    await shop.still()
+    assert len(shop.far.writes()) == count
+
+
+async def test_a_deleted_source_takes_its_copies_along_and_is_not_made_again(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    shop.host.delete(WEB)
+    await calm()
+    # The garbage collector is slow; nobody makes what the user deleted.
+    assert shop.host.get(WEB) is None
+    shop.collect()
+    await until(lambda: shop.far.get(WEB) is None and shop.host.get(FEDERATED) is None)
+    await shop.still()
+    assert shop.host.get(WEB) is None
+    assert not [line for line in shop.host.writes() if line == f"POST {DEPLOYMENT.path('shop')}"]
+
+
+async def test_a_source_made_anew_has_copies_made_anew(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    uid = shop.copy()["metadata"]["uid"]
+    shop.host.delete(WEB)
+    shop.apply(4)
+    await calm()
+    shop.collect()
+    await until(lambda: shop.replicas() == 4 and shop.settled())
+    assert shop.copy()["metadata"]["uid"] != uid
+    await shop.still()
+
+
+async def test_without_the_label_everything_runs_on_and_nothing_is_left_behind(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    shop.host.label(SHOP, {MANAGED: "true"})
+    await until(lambda: shop.host.get(FEDERATED) is None)
+    await until(lambda: shop.host.get(FNS) is None)
+    await shop.still()
+    assert shop.replicas() == 3
+    assert MANAGED not in shop.labels(WEB, shop.far)
+    assert shop.far.get(SHOP)
+    assert shop.labels(WEB) == {"app": "web"}
+    assert shop.summary() == {}
+    assert shop.labels(SHOP) == {}
+    assert shop.host.all("rbac.authorization.k8s.io/rolebindings") == []
+    assert await until(lambda: shop.events("NoLongerFederated"))
+    # And back again: what runs is taken up, not made anew.
+    uid = shop.copy()["metadata"]["uid"]
+    shop.ask()
+    await until(shop.settled)
+    assert shop.copy()["metadata"]["uid"] == uid
+    await shop.still()
+
+
+async def test_a_label_put_back_in_the_middle_ends_well(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    for _ in range(3):
+        shop.host.label(SHOP, {MANAGED: "true"})
+        await calm(0.002)
+        shop.ask()
+        await calm(0.001)
+    await until(shop.settled)
+    await until(lambda: shop.host.get(FEDERATED) is not None and shop.labels(SHOP))
+    await shop.still()
+    assert shop.settled()
+    assert "kubefed.io/orphan" not in (shop.host.get(FEDERATED) or {})["metadata"].get(
+        "annotations", {}
+    )
+
+
+async def test_a_federated_object_written_by_hand_is_never_touched(shop: Shop) -> None:
+    written = shop.federate(DEPLOYMENT, "shop", "web", template={"spec": {"replicas": 1}})
+    shop.apply()
+    await shop.start()
+    assert await until(lambda: shop.events("AlreadyFederated"))
+    found = shop.host.get(FEDERATED) or {}
+    assert found["spec"] == written["spec"]
+    assert "ownerReferences" not in found["metadata"]
+    assert shop.far.get(WEB) is None
+
+
+async def test_a_copy_that_a_handwritten_object_made_at_home_is_no_source(shop: Shop) -> None:
+    shop.federate(CONFIG_MAP, "shop", "c", "home", "far", template={"data": {"a": "b"}})
+    await shop.start()
+    path = CONFIG_MAP.path("shop", "c")
+    await until(lambda: shop.host.get(path) and shop.far.get(path))
+    await shop.still()
+    found = shop.federated(CONFIG_MAP, "shop", "c") or {}
+    assert not marks.marked(found)
+    shop.host.delete(shop.path(CONFIG_MAP, "shop", "c"))
+    await until(lambda: shop.host.get(path) is None and shop.far.get(path) is None)
+    await shop.still()
+
+
+async def test_an_object_that_is_kept_out_later_runs_on(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    shop.apply(3, **{marks.FEDERATE: "false"})
+    await until(lambda: shop.host.get(FEDERATED) is None)
+    await shop.still()
+    assert shop.replicas() == 3
+    assert shop.labels(WEB) == {"app": "web"}
+    assert shop.summary() == {}
+    assert shop.host.get(FNS)
+
+
+async def test_the_system_is_refused_with_an_event(shop: Shop) -> None:
+    meta = {"labels": {marks.FEDERATE: "true"}}
+    shop.host.put(IDENTITY, {"metadata": meta})
+    shop.host.put(CONFIG_MAP.path("kube-system", "c"), {"data": {}})
+    await shop.start()
+    [event] = await until(lambda: shop.events("NotFederated"))
+    assert event["involvedObject"]["name"] == "kube-system"
+    await shop.still()
+    assert shop.host.all("types.kubefed.io/federatedconfigmaps") == []
+
+
+async def test_a_policy_places_and_a_wrong_one_changes_nothing(shop: Shop) -> None:
+    shop.ask(**{"kubefed.io/cluster-selector": "region=far"})
+    shop.apply()
+    await shop.start()
+    await until(lambda: shop.replicas() == 3)
+    await until(lambda: shop.summary().get("clusters"))
+    assert MANAGED not in shop.labels(WEB)
+    shop.ask(**{"kubefed.io/cluster-selector": "region=="})
+    shop.ask(**{"kubefed.io/cluster-selector": "region in far"})
+    assert await until(lambda: shop.events("InvalidPolicy"))
+    await shop.still()
+    assert shop.replicas() == 3
+    shop.ask(**{"kubefed.io/clusters": "home"})
+    await until(lambda: shop.far.get(WEB) is None)
+    await until(lambda: shop.labels(WEB).get(MANAGED))
+    # The namespace stays, for there may be more in it.
+    assert shop.far.get(SHOP)
+    await shop.still()
+
+
+async def test_a_total_is_shared_out_around_what_the_manifest_says(shop: Shop) -> None:
+    shop.ask(**{"kubefed.io/total-replicas": "7"})
+    shop.apply(2)
+    seen: list[Any] = []
+    shop.far.after.append(lambda *_: seen.append(shop.replicas()))
+    await shop.start()
+    await until(lambda: shop.replicas() == 5)
+    # It was never started with another number first.
+    assert set(seen) <= {None, 5}
+    assert (shop.host.get(WEB) or {})["spec"]["replicas"] == 2
+    await shop.still()
+    shop.apply(4)
+    await until(lambda: shop.replicas() == 3)
+    assert (shop.host.get(WEB) or {})["spec"]["replicas"] == 4
+    shop.ask()
+    await until(lambda: shop.host.get(RSP) is None and shop.replicas() == 4)
+    await until(lambda: "overrides" not in shop.spec() or not shop.spec()["overrides"])
+    assert shop.spec()["placement"] == {"clusterSelector": {"matchLabels": {}}}
+    await shop.still()
+
+
+async def test_somebodys_objects_keep_the_namespace_federated(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    shop.federate(CONFIG_MAP, "shop", "mine", "far", template={"data": {}})
+    await until(lambda: shop.far.get(CONFIG_MAP.path("shop", "mine")))
+    shop.host.label(SHOP, {MANAGED: "true"})
+    await until(lambda: shop.host.get(FEDERATED) is None)
+    await until(lambda: not marks.marked(shop.host.get(FNS) or {"metadata": {}}))
+    await shop.still()
+    assert shop.host.get(FNS)
+    assert shop.far.get(CONFIG_MAP.path("shop", "mine"))
+
+
+async def test_a_restart_writes_nothing(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    await shop.still()
+    await shop.stop()
+    before = [line for line in shop.written() if "/shop" in line]
+    await shop.start()
+    await calm(0.05)
+    assert [line for line in shop.written() if "/shop" in line] == before
+
+
+async def test_what_changed_while_no_controller_ran_is_made_up_for(shop: Shop) -> None:
+    shop.apply()
+    await shop.up()
+    await shop.stop()
+    shop.apply(6)
+    await shop.start()
+    await until(lambda: shop.replicas() == 6)
+    await shop.stop()
+    shop.host.label(SHOP, {MANAGED: "true"})
+    await shop.start()
+    await until(lambda: shop.host.get(FNS) is None and shop.host.get(FEDERATED) is None)
+    assert shop.replicas() == 6
+    await shop.still()
+
+
+def test_rights_are_of_the_roles_that_are_installed() -> None:
+    assert writes.ROLE_BINDING.full_name == "rolebindings.rbac.authorization.k8s.io"
+    assert rights.ROLES == ("kubefed-transparent", "kubefed-transparent-types")
