@@ -16,8 +16,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _folder(item: pytest.Item) -> str:
-    # The control planes of a package's functional tests are of the session.
-    return str(item.path.parent if item.get_closest_marker("cluster") else item.path)
+    # Control planes are of a session, and the labs of one folder's tests have the same names.
+    shared = item.get_closest_marker("cluster") or item.get_closest_marker("lab")
+    return str(item.path.parent if shared else item.path)
 
 
 def _rank(item: pytest.Item) -> int:
