@@ -222,11 +222,15 @@ class Resources:
 
     def delete(self, kind: TargetKind, name: str, namespace: str | None = None) -> bool:
         """Delete an object; say whether there was one."""
+        options: Manifest = {"propagationPolicy": "Background"}
+        if self.dry_run:
+            # Options in the body go before those in the URL, which are then not read.
+            options["dryRun"] = ["All"]
         try:
             self.request(
                 "DELETE",
                 kind.path(namespace, name),
-                body={"propagationPolicy": "Background"},
+                body=options,
                 what=f"delete {label(kind, name, namespace)}",
             )
         except errors.NotFound:

@@ -35,6 +35,9 @@ class Cluster(Resources):
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Manifest:
+        if method == "DELETE" and self.dry_run:
+            # The URL's dryRun isn't read where there is a body.
+            assert (body or {}).get("dryRun") == ["All"]
         # It has one namespace and no federation.
         unhoused = "/namespaces/new/" in path or path.startswith("/apis/types.kubefed.io/")
         if unhoused or (method in ("GET", "DELETE") and path not in self.found):
