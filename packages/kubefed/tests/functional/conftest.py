@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 NAMES = ("host", "member1", "member2")
 
 
-def _binaries() -> Path:
+@pytest.fixture(scope="session")
+def binaries() -> Path:
+    """Where etcd and the Kubernetes programs are."""
     if directory := os.environ.get("LAB_BIN"):
         return Path(directory)
     tools = pytest.importorskip("federation_lab.tools")
@@ -26,9 +28,10 @@ def _binaries() -> Path:
 
 
 @pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Generator[Mapping[str, ControlPlane]]:
+def clusters(
+    binaries: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Mapping[str, ControlPlane]]:
     """The control planes host, member1 and member2, empty at the session's start."""
-    binaries = _binaries()
     with contextlib.ExitStack() as stack:
         # Started one after the other, stopped together: two cores gain nothing from a race.
         yield {

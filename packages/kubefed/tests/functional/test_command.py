@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_harness import merged_kubeconfig
 from federation_lab.cluster.control_plane import ControlPlane
 from kubefed import clients, errors, membership
 from kubefed.api import (
@@ -52,13 +53,8 @@ class Command:
 def kubefed(
     clusters: Mapping[str, ControlPlane], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Command]:
-    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
-    for plane in clusters.values():
-        kubeconfig: dict[str, Any] = plane.kubeconfig()
-        for part in ("clusters", "users", "contexts"):
-            merged.setdefault(part, []).extend(kubeconfig[part])
     path = tmp_path_factory.mktemp("command") / "kubeconfig"
-    path.write_text(json.dumps(merged))
+    path.write_text(json.dumps(merged_kubeconfig(clusters.values(), HOST)))
     command = Command(path)
     command("init")
     yield command
@@ -79,14 +75,29 @@ def member(kubefed: Command) -> Resources:
 
 def test_join_and_unjoin(kubefed: Command, host: Resources, member: Resources) -> None:
     kubefed("init")
-    assert "can become a member" in kubefed("join", MEMBER, "--dry-run").stdout
+    trial = kubefed("join", MEMBER, "--dry-run").stdout
+    assert trial.splitlines()[-1].endswith("can become a member of the federation.")
+    account = membership.account_name(MEMBER, HOST)
+    for step in (
+        f"Namespace {FEDERATION}",
+        f"ServiceAccount {FEDERATION}/{account}",
+        f"ClusterRoleBinding kubefed-controller-manager:{account}",
+        f"ValidatingAdmissionPolicyBinding kubefed-{account}",
+        f"KubeFedCluster {FEDERATION}/{MEMBER}",
+        f"Secret {FEDERATION}/{MEMBER}-token",
+    ):
+        assert f"would create {step}\n" in trial
     assert member.get(NAMESPACE, FEDERATION) is None
+    assert host.list(KUBEFED_CLUSTER, FEDERATION) == []
+    bad = kubefed("join", MEMBER, "--dry-run", "--label=country=not valid!", status=1)
+    assert "Invalid value" in bad.stderr
     kubefed("join", MEMBER, "--label=country=it", "--token-lifetime=1h")
     again = kubefed("join", MEMBER, status=1)
     assert "is a member already; use --error-on-existing=false" in again.stderr
     # A token that doesn't end in place of the one that does.
     kubefed("join", MEMBER, "--error-on-existing=false", "--label=country=it")
-    overview = json.loads(kubefed("status", "--format=json", status=1).stdout)
+    overview = json.loads(kubefed("status", "--format=json", status=3).stdout)
+    assert overview["healthy"] is False
     assert overview["clusters"][0] | {"joined_at": "", "endpoint": ""} == {
         "name": MEMBER,
         "ready": None,
@@ -96,12 +107,16 @@ def test_join_and_unjoin(kubefed: Command, host: Resources, member: Resources) -
         "message": "not probed yet",
         "labels": {"country": "it"},
     }
-    account = membership.account_name(MEMBER, HOST)
     assert member.get(SERVICE_ACCOUNT, account, FEDERATION) is not None
     twin = kubefed("join", "twin", f"--cluster-context={MEMBER}", status=1)
     assert f"twin is the same cluster as {MEMBER}" in twin.stderr
     assert member.get(SERVICE_ACCOUNT, f"twin-{HOST}", FEDERATION) is None
     assert "there is no member nobody" in kubefed("unjoin", "nobody", status=1).stderr
+    trial = kubefed("unjoin", MEMBER, "--dry-run").stdout
+    assert f"would delete Namespace {FEDERATION}\n" in trial
+    assert f"would delete KubeFedCluster {FEDERATION}/{MEMBER}\n" in trial
+    assert host.get(KUBEFED_CLUSTER, MEMBER, FEDERATION) is not None
+    assert member.get(SERVICE_ACCOUNT, account, FEDERATION) is not None
     kubefed("unjoin", MEMBER)
     assert member.get(NAMESPACE, FEDERATION) is None
     assert host.list(KUBEFED_CLUSTER, FEDERATION) == []
@@ -145,7 +160,13 @@ data: {color: red}
 
 
 def test_federate(kubefed: Command, host: Resources) -> None:
-    assert "would be created" in kubefed("federate", "-f", "-", "--dry-run", stdin=WEB).stdout
+    trial = kubefed("federate", "-f", "-", "--dry-run", stdin=WEB).stdout
+    assert trial.splitlines() == [
+        "would create Namespace store",
+        "would create FederatedNamespace store/store",
+        "would create FederatedConfigMap store/web",
+        "2 objects can be federated.",
+    ]
     assert host.get(NAMESPACE, "store") is None
     first = kubefed("federate", "-f", "-", stdin=WEB).stdout
     assert "FederatedConfigMap store/web created" in first
@@ -158,8 +179,11 @@ def test_federate(kubefed: Command, host: Resources) -> None:
     spec = (host.get(kind, "web", "store") or {})["spec"]
     assert spec["template"]["data"] == {"color": "blue"}
     assert spec["placement"]["clusters"] == []
-    result = kubefed("status", status=1)
-    assert "FederatedConfigMap store/web" in result.stdout
+    result = kubefed("status", status=3)
+    lines = [each.split() for each in result.stdout.splitlines()]
+    assert lines[0] == ["WHAT", "NAME", "WHERE", "STATE", "EXPLAIN"]
+    assert ["type", "configmaps", "FederatedConfigMap", "unknown", "1", "objects"] in lines
+    assert any(each[:3] == ["object", "FederatedConfigMap", "store/web"] for each in lines)
     assert "no controller has looked at it yet" in result.stdout
     host.create(
         CONFIG_MAP,
@@ -197,6 +221,9 @@ def test_enable_and_disable(kubefed: Command, host: Resources) -> None:
     assert "can be federated" in kubefed("enable", "sts", "--dry-run").stdout
     kubefed("enable", "sts")
     kubefed("enable", "sts")
+    other = kubefed("enable", "sts", "--federated-group=a.example.com", status=2)
+    assert "as federatedstatefulsets.types.kubefed.io/v1beta1; disable it before" in other.stderr
+    assert host.get(CRD, "federatedstatefulsets.a.example.com") is None
     stateful = TargetKind(
         "types.kubefed.io", "v1beta1", "FederatedStatefulSet", "federatedstatefulsets"
     )
@@ -210,12 +237,91 @@ def test_enable_and_disable(kubefed: Command, host: Resources) -> None:
     held = kubefed("disable", "sts", "--delete-crd", status=1)
     assert "still has 1 objects" in held.stderr
     host.delete(stateful, "a", "default")
+    trial = kubefed("disable", "sts", "--delete-crd", "--dry-run").stdout
+    assert f"would change FederatedTypeConfig {FEDERATION}/statefulsets.apps" in trial
+    assert "would delete CustomResourceDefinition federatedstatefulsets" in trial
+    assert host.get(FEDERATED_TYPE_CONFIG, "statefulsets.apps", FEDERATION) is not None
     kubefed("disable", "sts", "--delete-crd")
     assert host.get(CRD, "federatedstatefulsets.types.kubefed.io") is None
     assert "is not federated" in kubefed("disable", "sts", status=1).stderr
     assert "has no kind gadgets" in kubefed("enable", "gadgets", status=1).stderr
     assert "of the federation itself" in kubefed("enable", "kfc", status=2).stderr
     assert "know no" in kubefed("enable", "tokenreviews", status=2).stderr
+
+
+def test_a_kind_left_of_a_type_that_is_gone(kubefed: Command, host: Resources) -> None:
+    kubefed("enable", "daemonsets", "--federated-group=left.example.com")
+    kubefed("disable", "daemonsets")
+    name = "federateddaemonsets.left.example.com"
+    assert host.get(CRD, name) is not None
+    kubefed("disable", "daemonsets", "--delete-crd", "--federated-group=left.example.com")
+    assert host.get(CRD, name) is None
+    gone = kubefed("disable", "daemonsets", "--delete-crd", status=1)
+    assert "there is no federateddaemonsets.types.kubefed.io" in gone.stderr
+
+
+def test_a_type_and_its_object_in_one_go(kubefed: Command, host: Resources) -> None:
+    quota = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "a"}, "spec": {}}
+    text = json.dumps(quota)
+    refused = kubefed("federate", "-f", "-", stdin=text, status=1)
+    assert "not federated: LimitRange; use kubefed enable" in refused.stderr
+    printed = kubefed("federate", "-f", "-", "-o", "yaml", stdin=text).stdout
+    assert "kind: FederatedLimitRange" in printed
+    trial = kubefed("federate", "-f", "-", "-t", "--dry-run", stdin=text).stdout
+    assert "would create CustomResourceDefinition federatedlimitranges.types.kubefed.io" in trial
+    assert "would create FederatedLimitRange default/a" in trial
+    assert host.get(CRD, "federatedlimitranges.types.kubefed.io") is None
+    made = kubefed("federate", "-f", "-", "-t", stdin=text).stdout
+    assert "FederatedLimitRange default/a created" in made
+    kind = FederatedType.of(TargetKind("", "v1", "LimitRange", "limitranges")).federated
+    host.delete(kind, "a", "default")
+    kubefed("disable", "limitranges", "--delete-crd")
+
+
+def test_answers_for_programs(kubefed: Command, host: Resources) -> None:
+    def answer(*arguments: str, stdin: str | None = None) -> Any:
+        return json.loads(kubefed(*arguments, "--format=json", stdin=stdin).stdout)
+
+    endpoint = host.api.configuration.host
+    where = {"endpoint": endpoint, "namespace": FEDERATION}
+    assert answer("init") == {**where, "dry_run": False}
+    assert answer("init", "--dry-run") == {**where, "dry_run": True, "would": []}
+    joined = answer("join", MEMBER, "--label=country=it")
+    assert (joined["cluster"], joined["labels"]) == (MEMBER, {"country": "it"})
+    enabled = answer("enable", "cronjobs")
+    assert enabled["federated"] == "federatedcronjobs.types.kubefed.io"
+    disabled = answer("disable", "cronjobs", "--delete-crd")
+    assert (disabled["type"], disabled["deleted_crd"]) == ("cronjobs.batch", True)
+    objects = answer("federate", "-f", "-", stdin=WEB)["objects"]
+    assert [each["object"] for each in objects] == [
+        "FederatedNamespace store/store",
+        "FederatedConfigMap store/web",
+    ]
+    name = ("cm", "web", "-n", "store")
+    assert answer("orphaning-deletion", "enable", *name)["orphaning"] is True
+    assert answer("orphaning-deletion", "status", *name)["orphaning"] is True
+    assert answer("orphaning-deletion", "disable", *name)["orphaning"] is False
+    left = answer("unjoin", MEMBER)
+    assert (left["left_in_member"], left["still_placed"]) == ([], [])
+    assert "would delete" in kubefed("uninstall", "--dry-run").stdout
+    assert host.get(NAMESPACE, FEDERATION) is not None
+
+
+def test_a_dry_run_of_init_tells_everything(kubefed: Command, member: Resources) -> None:
+    arguments = [f"--kubeconfig={kubefed.kubeconfig}", f"--host-cluster-context={MEMBER}"]
+    result = CliRunner().invoke(app, ["init", "--dry-run", *arguments])
+    assert result.exit_code == 0, result.stderr
+    steps = result.stdout.splitlines()
+    assert steps[-1].startswith("The federation can be installed in namespace kube-federation")
+    if member.get(CRD, KUBEFED_CLUSTER.full_name) is None:
+        created = [each for each in steps if each.startswith("would create")]
+        assert sum("CustomResourceDefinition" in each for each in created) == 17
+        assert sum("FederatedTypeConfig" in each for each in created) == 10
+    enable = CliRunner().invoke(
+        app, ["enable", "cronjobs", "--kubefed-namespace=nowhere", *arguments]
+    )
+    assert enable.exit_code == 1
+    assert "has no federation in namespace nowhere; install it there first" in enable.stderr
 
 
 def test_disable_waits_for_a_controller(kubefed: Command, host: Resources) -> None:

@@ -287,7 +287,7 @@ def test_leaving_a_dead_member_ends_and_says_what_is_left(tmp_path: Path) -> Non
         )
         assert time.monotonic() - started < 12
     assert left[0].startswith("ClusterRoleBinding kubefed-controller-manager:napoli-host: ")
-    assert len(left) == 9
+    assert len(left) == 11
 
 
 def member_objects(member: Member) -> str:

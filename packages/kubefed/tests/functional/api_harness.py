@@ -1,0 +1,100 @@
+"""Good objects of the federation's kinds, and ways to spoil them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from federation_lab.cluster.control_plane import ControlPlane
+from kubefed import clients
+from kubefed.api import (
+    KUBEFED_CLUSTER,
+    FederatedType,
+    KubeFedConfig,
+    Manifest,
+    TargetKind,
+    TypeConfig,
+)
+from kubefed.clients import Resources
+from kubernetes.client import ApiClient
+
+# Not the namespace of the controller's tests: both use the same clusters.
+FEDERATION = "crds-test"
+
+
+def admin(plane: ControlPlane) -> ApiClient:
+    return clients.from_kubeconfig(plane.directory / "admin.kubeconfig", plane.name)
+
+
+def merged_kubeconfig(planes: Iterable[ControlPlane], current: str) -> Manifest:
+    """One kubeconfig with a context for each control plane."""
+    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": current}
+    for plane in planes:
+        one: dict[str, Any] = plane.kubeconfig()
+        for part in ("clusters", "users", "contexts"):
+            merged.setdefault(part, []).extend(one[part])
+    return merged
+
+
+def federated(kind: TargetKind, name: str, **metadata: Any) -> Manifest:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": name, "namespace": "default", **metadata},
+        "spec": {},
+    }
+
+
+def cluster() -> Manifest:
+    return {
+        "apiVersion": KUBEFED_CLUSTER.api_version,
+        "kind": KUBEFED_CLUSTER.kind,
+        "metadata": {"name": "palermo", "namespace": FEDERATION},
+        "spec": {"apiEndpoint": "https://10.0.0.1:6443", "secretRef": {"name": "palermo-token"}},
+    }
+
+
+def type_config() -> Manifest:
+    widgets = TargetKind("example.com", "v1", "Widget", "widgets")
+    status = TargetKind("status.example.com", "v1", "WidgetStatus", "widgetstatuses")
+    return TypeConfig(FederatedType.of(widgets), status_type=status).to_object(FEDERATION)
+
+
+def config() -> Manifest:
+    manifest = KubeFedConfig().to_object(FEDERATION)
+    # The rules hold for any name, so the installed one is left alone.
+    manifest["metadata"]["name"] = "another"
+    return manifest
+
+
+def changed(manifest: Manifest, path: str, value: object) -> Manifest:
+    """Set (or, by None, drop) a field given by its path."""
+    result = copy.deepcopy(manifest)
+    *parents, last = path.split(".")
+    place = result
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    if value is None:
+        place.pop(last)
+    else:
+        place[last] = value
+    return result
+
+
+def change(path: str, value: object) -> Manifest:
+    """The JSON merge patch that does the same."""
+    result: Any = value
+    for name in reversed(path.split(".")):
+        result = {name: result}
+    return result
+
+
+def write_status(host: Resources, kind: TargetKind, name: str, status: Manifest) -> None:
+    host.request(
+        "PATCH",
+        f"{kind.path(FEDERATION, name)}/status",
+        body={"status": status},
+        content_type="application/merge-patch+json",
+        what="write a status",
+    )
