@@ -26,6 +26,7 @@ from kubefed.controller.health import Probe, Track
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.left_behind import LeftBehind
 from kubefed.controller.member_cluster import MemberCluster, connection, token_only
+from kubefed.controller.metrics import NOT_READY, OFFLINE, READY
 from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec, uid
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ log = logging.getLogger(__name__)
 MANAGED_SELECTOR = f"{MANAGED_LABEL}=true"
 # After a cluster was lost or came back, this long its and the others' writes are paced.
 DISTURBED_SECONDS = 60.0
+# As kubefedcluster_total names them.
+_STATES = {
+    Probe.OK: READY,
+    Probe.NOT_OK: NOT_READY,
+    Probe.MALFORMED: NOT_READY,
+    Probe.UNREACHABLE: OFFLINE,
+}
 # So long a start waits for the first answers of clusters that were ready.
 FIRST_PROBES_SECONDS = 1.0
 
@@ -184,6 +192,8 @@ class Clusters:
             member = self.members[name] = MemberCluster(name, after, self._guard)
             log.info("cluster %s joined", name)
             self.left_behind.load(name, after)
+            if member.track.published is not None:
+                self._metrics.cluster(name, _STATES[member.track.published])
             self._connect(member)
             self._start(member)
         else:
@@ -228,6 +238,7 @@ class Clusters:
             return
         log.info("cluster %s left", name)
         self.left_behind.drop(name)
+        self._metrics.cluster(name, "")
         if member.task is not None:
             member.task.cancel()
         if self._group is not None:
@@ -372,8 +383,7 @@ class Clusters:
                 ready = member.track.ready
                 delay = self._config.available_delay if ready else self._config.unavailable_delay
                 self._group.create_task(self._tell_later(member.name, delay))
-        for probe in Probe:
-            self._metrics.clusters.labels(probe.name.lower(), member.name).set(probe is state)
+        self._metrics.cluster(member.name, _STATES[state] if state else "")
         self._tell(member.name)
 
     async def _tell_later(self, name: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ import re
 
 from kubefed.api.names import (
     FEATURE_GATES,
+    PUSH_RECONCILER,
     RAW_RESOURCE_STATUS_COLLECTION,
     SCHEDULER_PREFERENCES,
     Scope,
@@ -49,6 +50,11 @@ class Config:
     gates: frozenset[str] = frozenset(
         gate for gate, state in FEATURE_GATES.items() if state is Toggle.ENABLED
     )
+
+    @property
+    def push(self) -> bool:
+        """Whether anything is propagated at all."""
+        return PUSH_RECONCILER in self.gates
 
     @property
     def scheduler(self) -> bool:

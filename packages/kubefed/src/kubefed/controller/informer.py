@@ -112,6 +112,8 @@ class Informer:
         self.source = source
         self.store: dict[Key, Json] = {}
         self.synced = asyncio.Event()
+        # Set when it became whole, or when it is known that it doesn't at once.
+        self.tried = asyncio.Event()
         self.error = ""
         self._changed = changed
         self._whole_again = whole_again
@@ -225,6 +227,7 @@ class Informer:
         if str(error).find(_FUTURE) >= 0:
             self._version = ""
         self._failures += 1
+        self.tried.set()
         self.error = str(error) or type(error).__name__
         pause = backoff.delay(
             self._failures,
@@ -306,6 +309,7 @@ class Informer:
         self.store = found
         if not self.synced.is_set():
             self.synced.set()
+            self.tried.set()
             self._whole_again()
         self.error = ""
         for key in before.keys() - found.keys():

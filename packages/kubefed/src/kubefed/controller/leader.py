@@ -106,8 +106,8 @@ class Leader:
                 work.result()
         finally:
             work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            # To await it would take our own cancellation for its.
+            await asyncio.wait({work})
 
     async def attempt(self) -> bool:
         """Acquire or renew once; say whether this process leads."""

@@ -18,8 +18,9 @@ import kubernetes.config as kube_config
 from kubernetes import client as kube_client
 
 from kubefed import errors
+from kubefed.api.config import KubeFedConfig
 from kubefed.api.kinds import KUBEFED_CONFIG
-from kubefed.api.names import CONFIG_NAME, DEFAULT_NAMESPACE
+from kubefed.api.names import CONFIG_NAME, DEFAULT_NAMESPACE, Scope
 from kubefed.controller import config as configuration
 from kubefed.controller.client import ApiError, Client, Connection, MalformedError
 from kubefed.controller.clusters import Clusters
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 # How often the host's credentials are read anew; they may be short-lived.
 RELOAD_SECONDS = 30.0
 RESTART_SECONDS = 2.0
+# The scope of a KubeFedConfig that isn't there yet, as v0.10.0's images have it.
+SCOPE_VARIABLE = "DEFAULT_KUBEFED_SCOPE"
 
 
 def _identity() -> str:
@@ -133,6 +136,9 @@ class _Controller:
                     await self._run()
                 except* FAILURES as group:
                     log.warning("the host cluster: %s; trying again", group.exceptions[0])
+                except* Exception as group:
+                    # Whatever it is, members that are served late beat members that are not.
+                    log.error("controllers failed; starting them again", exc_info=group)
                 await asyncio.sleep(RESTART_SECONDS * (0.5 + random.random()))  # noqa: S311
         finally:
             self._metrics.leader.set(0)
@@ -178,7 +184,8 @@ class _Controller:
             group.create_task(clusters.run())
             await asyncio.gather(clusters.synced(), records.load())
             group.create_task(home.run())
-            group.create_task(types.run())
+            if config.push:
+                group.create_task(types.run())
             if config.scheduler:
                 group.create_task(scheduling.run())
             if not config.namespaced_scope:
@@ -191,8 +198,23 @@ class _Controller:
         except ApiError as error:
             if not error.not_found:
                 raise
-            log.warning("there is no KubeFedConfig %s; defaults are used", CONFIG_NAME)
-            return {}
+        return await self._make_config()
+
+    async def _make_config(self) -> dict[str, Any]:
+        """Make the KubeFedConfig that isn't there: others read the scope in it."""
+        scope = os.environ.get(SCOPE_VARIABLE) or Scope.CLUSTER.value
+        if scope not in list(Scope):
+            log.error("%s=%s is no scope; Cluster is used", SCOPE_VARIABLE, scope)
+            scope = Scope.CLUSTER.value
+        body = KubeFedConfig(scope=Scope(scope)).to_object(self._options.namespace)
+        log.warning("there is no KubeFedConfig %s; one with the defaults is made", CONFIG_NAME)
+        try:
+            path = KUBEFED_CONFIG.path(self._options.namespace)
+            return await self._host.request("POST", path, body=body)
+        except ApiError as error:
+            # Not to be let in is no reason to stand still.
+            log.warning("KubeFedConfig %s: %s; defaults are used", CONFIG_NAME, error)
+            return body
 
 
 async def _reload(options: Options, clients: list[Client]) -> None:

@@ -118,7 +118,7 @@ class Members:
         for name in self._clusters.members:
             self._start(name)
         waits = [
-            asyncio.create_task(cache.informer.synced.wait())
+            asyncio.create_task(cache.informer.tried.wait())
             for name, cache in self._caches.items()
             if self._clusters.usable(name)
         ]

@@ -13,9 +13,12 @@ import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kubefed.controller import backoff
+from kubefed.controller.metrics import ERROR, RECHECK, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
+
+    from kubefed.controller.metrics import Metrics
 
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound="Hashable")
@@ -33,12 +36,19 @@ class WorkQueue(Generic[K]):
         handle: what is done with a key. It gives the delay after which the key is to be looked
             at again, a negative one for "again, later each time", or None for not at all.
         workers: how many keys are handled at the same time.
+        metrics: what is counted and timed, None for nothing.
     """
 
     def __init__(
-        self, name: str, handle: Callable[[K], Awaitable[float | None]], *, workers: int
+        self,
+        name: str,
+        handle: Callable[[K], Awaitable[float | None]],
+        *,
+        workers: int,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = name
+        self._metrics = None if metrics is None else metrics.queue(name, workers)
         self._handle = handle
         self._workers = workers
         self._waiting: collections.deque[K] = collections.deque()
@@ -59,6 +69,8 @@ class WorkQueue(Generic[K]):
         elif key not in self._queued:
             self._queued.add(key)
             self._waiting.append(key)
+            if self._metrics is not None:
+                self._metrics.added(key)
             self._signal.release()
 
     def add_later(self, key: K, seconds: float) -> None:
@@ -100,18 +112,24 @@ class WorkQueue(Generic[K]):
             key = self._waiting.popleft()
             self._queued.discard(key)
             self._active.add(key)
+            if self._metrics is not None:
+                self._metrics.started(key)
+            again: float | None = RETRY
             try:
                 again = await self._handle(key)
             except asyncio.CancelledError:
                 raise
             except Exception:
                 log.exception("%s: %s failed", self.name, key)
-                again = RETRY
             finally:
                 self._active.discard(key)
+                if self._metrics is not None:
+                    self._metrics.ended(key, _result(again))
             self._after(key, again)
 
     def _after(self, key: K, again: float | None) -> None:
+        if again is not None and self._metrics is not None:
+            self._metrics.again()
         if again is None:
             self._failures.pop(key, None)
         elif again >= 0:
@@ -130,3 +148,9 @@ class WorkQueue(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+
+def _result(again: float | None) -> str:
+    if again is None:
+        return SUCCESS
+    return RECHECK if again >= 0 else ERROR

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 REPLICAS_PATH = "/spec/replicas"
 # A pod that finds no node is only believed to find none after this time.
 UNSCHEDULABLE_SECONDS = 60.0
+_EXPRESSIONS = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",  # codespell:ignore
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,9 +72,18 @@ def from_pods(workload: Json, pods: Sequence[Json], now: datetime.datetime) -> O
 
 
 def selector(workload: Json) -> str:
-    """Give the label selector of a workload's pods; its matchLabels, as upstream has it."""
-    labels = mapping(mapping(spec(workload).get("selector")).get("matchLabels"))
-    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    """Give the label selector of a workload's pods, "" if it has none.
+
+    v0.10.0 reads matchLabels only, and fails where there are none.
+    """
+    wanted = mapping(spec(workload).get("selector"))
+    labels = mapping(wanted.get("matchLabels"))
+    parts = [f"{name}={value}" for name, value in sorted(labels.items())]
+    for item in map(mapping, sequence(wanted.get("matchExpressions"))):
+        key, values = item.get("key"), ",".join(map(str, sequence(item.get("values"))))
+        form = _EXPRESSIONS.get(str(item.get("operator")))
+        parts += [form.format(key=key, values=values)] if form else []
+    return ",".join(parts)
 
 
 def change(federated: Json, result: Mapping[str, int]) -> Json | None:

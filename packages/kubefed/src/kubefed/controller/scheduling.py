@@ -62,7 +62,7 @@ class Scheduling:
             context.host, Source(REPLICA_SCHEDULING_PREFERENCE, scope), self._changed
         )
         self._queue: WorkQueue[Key] = WorkQueue(
-            "ReplicaSchedulingPreference", self._handle, workers=8
+            "replicaschedulingpreference", self._handle, workers=8, metrics=context.metrics
         )
 
     def attach(self, sync: TypeSync) -> None:
@@ -96,8 +96,7 @@ class Scheduling:
 
     async def _handle(self, key: Key) -> float | None:
         try:
-            with self._context.metrics.reconcile("replicaschedulingpreference"):
-                return await self._schedule(key)
+            return await self._schedule(key)
         except FAILURES as error:
             log.warning("ReplicaSchedulingPreference %s/%s: %s", *key, error)
             return -1.0
@@ -141,8 +140,10 @@ class Scheduling:
         }
         if wanted.get("intersectWithClusterSelector") is True:
             labels = self._context.clusters.labels
-            namespace = self._namespace_of(key_of(federated)[0])
-            for chosen in (federated, namespace or {}):
+            both = [federated]
+            if not self._context.config.namespaced_scope:
+                both.append(self._namespace_of(key_of(federated)[0]) or {})
+            for chosen in both:
                 selector = mapping(spec(chosen).get("placement")).get("clusterSelector")
                 try:
                     ready &= placement.selected(selector, labels)
@@ -165,13 +166,17 @@ class Scheduling:
         ready = replicas.settled(workload)
         if ready is not None:
             return replicas.Observed(ready)
+        pods_of = replicas.selector(workload)
+        if member.lagging or not pods_of:
+            # One that is slow to answer must not hold up the plan for the others.
+            return replicas.Observed(int(spec(workload).get("replicas") or 0), unsure=True)
         try:
             # Listed when needed: to keep every pod of every cluster known would cost far more.
             answer = await member.client.request(
                 "GET",
                 POD.path(key[0]),
-                params={"labelSelector": replicas.selector(workload), "resourceVersion": "0"},
-                timeout_s=5,
+                params={"labelSelector": pods_of, "resourceVersion": "0"},
+                timeout_s=2,
             )
         except FAILURES as error:
             log.debug("pods of %s in %s: %s", key, cluster, error)

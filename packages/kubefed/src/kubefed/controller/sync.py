@@ -16,10 +16,10 @@ from kubefed.api.names import (
 from kubefed.controller import placement, plan, status, versions
 from kubefed.controller.batches import Batches
 from kubefed.controller.bookkeeping import Bookkeeper
+from kubefed.controller.client import ApiError
 from kubefed.controller.host_objects import HostObjects
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.members import Members
-from kubefed.controller.metrics import ERROR, RECHECK, SUCCESS
 from kubefed.controller.objects import (
     Json,
     Key,
@@ -31,6 +31,7 @@ from kubefed.controller.objects import (
     mapping,
     metadata,
     notes,
+    spec,
     uid,
 )
 from kubefed.controller.plan import Subject
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RESYNC_SECONDS = 600.0
+# What of a template's metadata no member gets, and the event that says so.
+_NOT_PROPAGATED = {
+    "annotations": "AnnotationsNotSupported",
+    "finalizers": "FinalizersNotSupported",
+}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -58,6 +64,7 @@ class TypeSync:
         kind: the type.
         namespaces: what is known of namespaces.
         collect_status: whether the members' status goes into the federated object.
+        keep_status: whether somebody else wants to know the members' status.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class TypeSync:
         namespaces: Namespaces,
         *,
         collect_status: bool,
+        keep_status: bool = False,
     ) -> None:
         self._context = context
         self.kind = kind
@@ -85,10 +93,13 @@ class TypeSync:
             self._member_noticed,
             self.enqueue_all,
             namespace=scope,
-            whole_status=collect_status,
+            whole_status=collect_status or keep_status,
         )
         self.queue: WorkQueue[Key] = WorkQueue(
-            kind.name, self._handle, workers=context.config.workers
+            kind.federated.kind.lower(),
+            self._handle,
+            workers=context.config.workers,
+            metrics=context.metrics,
         )
         self._objects = HostObjects(context, kind, self.federated)
         self._batches = Batches(context, kind, self.members, self.queue.add)
@@ -178,18 +189,12 @@ class TypeSync:
     # -- one object ---------------------------------------------------------------------------
 
     async def _handle(self, key: Key) -> float | None:
-        metrics, name = self._context.metrics, self.kind.name
-        with metrics.reconcile(name):
+        with self._context.metrics.federated_seconds.time():
             try:
-                again = await self._reconcile(key)
+                return await self._reconcile(key)
             except FAILURES as error:
                 log.warning("%s %s/%s: %s", self.kind.federated.kind, *key, error)
-                metrics.errors.labels(name).inc()
-                metrics.reconciles.labels(name, ERROR).inc()
                 return RETRY
-        metrics.reconciles.labels(name, SUCCESS if again is None else RECHECK).inc()
-        metrics.depth.labels(name).set(len(self.queue))
-        return again
 
     async def _reconcile(self, key: Key, *, paced: bool = False) -> float | None:
         federated = self.federated.store.get(key)
@@ -207,9 +212,7 @@ class TypeSync:
             placed = self._placed(federated).clusters
             return await self._removal.remove(self._subject(federated), key, placed)
         if SYNC_FINALIZER not in finalizers(federated):
-            federated = await self._objects.set_finalizers(
-                federated, [*finalizers(federated), SYNC_FINALIZER]
-            )
+            federated = await self._ensure_finalizer(federated)
         where = self._placed(federated)
         if where.reason == AggregateReason.COMPUTE_PLACEMENT_FAILED:
             self._context.events.warning(federated, where.reason.value, where.explain)
@@ -233,6 +236,8 @@ class TypeSync:
             # Time has passed; what is to be done may be something else now.
             return await self._reconcile(key, paced=True)
         await self._wanted_again(key, placed.clusters)
+        if batch.operations:
+            self._warn_of_template(federated)
         results = await self._batches.carry_out(key, subject, batch, hashes)
         # Read anew: a version may have been found to be another object's meanwhile.
         before = self._context.records.get(federated, self.kind)
@@ -252,8 +257,26 @@ class TypeSync:
             if recorded is not None:
                 self._context.records.note(federated, self.kind, recorded)
             return max(pending)
+        self._batches.tell(subject, statuses)
         self._books.note(key, federated, recorded, outcome)
         return RETRY if status.recoverable(outcome) else None
+
+    async def _ensure_finalizer(self, federated: Json) -> Json:
+        wanted = [*finalizers(federated), SYNC_FINALIZER]
+        try:
+            return await self._objects.set_finalizers(federated, wanted)
+        except ApiError as error:
+            # That it was changed or deleted meanwhile is no news: it is looked at again.
+            if not (error.conflict or error.not_found):
+                self._context.events.warning(federated, "EnsureFinalizerError", str(error))
+            raise
+
+    def _warn_of_template(self, federated: Json) -> None:
+        meta = metadata(mapping(spec(federated).get("template")))
+        for field, reason in _NOT_PROPAGATED.items():
+            if meta.get(field):
+                text = f"metadata.{field} of the template isn't propagated; use an override"
+                self._context.events.warning(federated, reason, text)
 
     async def _wanted_again(self, key: Key, placed: frozenset[str]) -> None:
         left = self._context.clusters.left_behind

@@ -7,7 +7,13 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
-from kubefed.api.kinds import FEDERATED_TYPE_CONFIG, NAMESPACE, FederatedType, TargetKind
+from kubefed.api.kinds import (
+    FEDERATED_TYPE_CONFIG,
+    NAMESPACE,
+    FederatedType,
+    TargetKind,
+    plural_of,
+)
 from kubefed.api.names import (
     TYPE_CONFIG_FINALIZER,
     ControllerState,
@@ -29,6 +35,7 @@ from kubefed.controller.objects import (
     spec,
 )
 from kubefed.controller.queue import WorkQueue
+from kubefed.controller.service_status import StatusGatherer
 from kubefed.controller.sync import TypeSync
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ class _Running:
     task: asyncio.Task[None]
     generation: int
     uid: str
+    gatherer: asyncio.Task[None] | None = None
 
 
 class Namespaces:
@@ -116,7 +124,9 @@ class Types:
         self._configs = Informer(
             context.host, Source(FEDERATED_TYPE_CONFIG, context.namespace), self._changed
         )
-        self._queue: WorkQueue[Key] = WorkQueue("FederatedTypeConfig", self._handle, workers=1)
+        self._queue: WorkQueue[Key] = WorkQueue(
+            "federatedtypeconfig", self._handle, workers=1, metrics=context.metrics
+        )
         self._running: dict[str, _Running] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -197,7 +207,7 @@ class Types:
             return
         if wanted and kind is not None and name not in self._running:
             self._start(name, config, kind, uid)
-        await self._write_status(config, running=name in self._running)
+        await self._write_status(config, self._running.get(name))
 
     def _waits(self, config: Json, kind: FederatedType) -> bool:
         """Whether a type only waits for the controller of namespaces, which is about to start."""
@@ -227,24 +237,45 @@ class Types:
             self._context.config.remote_status
             and spec(config).get("statusCollection") == Toggle.ENABLED
         )
-        sync = TypeSync(self._context, kind, self.namespaces, collect_status=collect)
+        gathers = self._gathers(config)
+        sync = TypeSync(
+            self._context,
+            kind,
+            self.namespaces,
+            collect_status=collect,
+            keep_status=gathers is not None,
+        )
         if kind.is_namespace:
             self.namespaces.sync = sync
             sync.namespace_changed = self._namespace_changed
         task = self._group.create_task(sync.run())
-        self._running[name] = _Running(sync, task, generation(config), uid)
+        running = _Running(sync, task, generation(config), uid)
+        if gathers is not None:
+            gatherer = StatusGatherer(self._context, sync, gathers)
+            running.gatherer = self._group.create_task(gatherer.run())
+        self._running[name] = running
         self._started(sync)
         log.info("%s is propagated", kind.federated.kind)
         if kind.is_namespace:
             for other in self._configs.store:
                 self._queue.add(other)
 
+    def _gathers(self, config: Json) -> TargetKind | None:
+        """Give the kind that gathers a type's status, None if it isn't to be gathered so."""
+        if self._context.config.remote_status:
+            return None
+        if spec(config).get("statusCollection") != Toggle.ENABLED:
+            return None
+        return _resource(mapping(spec(config).get("statusType")))
+
     async def _stop(self, name: str) -> None:
         running = self._running.pop(name, None)
         if running is None:
             return
-        running.task.cancel()
-        await asyncio.wait({running.task})
+        tasks = {running.task, *([running.gatherer] if running.gatherer else [])}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         if running.sync is self.namespaces.sync:
             self.namespaces.sync = None
             for other in self._configs.store:
@@ -265,15 +296,15 @@ class Types:
             self._configs.learn(answer, own=True)
         return answer
 
-    async def _write_status(self, config: Json, *, running: bool) -> None:
-        state = ControllerState.RUNNING if running else ControllerState.NOT_RUNNING
+    async def _write_status(self, config: Json, running: _Running | None) -> None:
         wanted: Json = {
             "observedGeneration": generation(config),
-            "propagationController": state.value,
+            "propagationController": _state(running is not None),
         }
         present = mapping(config.get("status"))
         if spec(config).get("statusType"):
-            wanted["statusController"] = ControllerState.NOT_RUNNING.value
+            gathers = running is not None and running.gatherer is not None
+            wanted["statusController"] = _state(gathers)
         if any(present.get(name) != value for name, value in wanted.items()):
             self._configs.learn(await self._patch(config, "/status", {"status": wanted}))
 
@@ -281,6 +312,10 @@ class Types:
         namespace, name = key_of(config)
         path = FEDERATED_TYPE_CONFIG.path(namespace, name) + subresource
         return await self._context.host.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+def _state(running: bool) -> str:
+    return (ControllerState.RUNNING if running else ControllerState.NOT_RUNNING).value
 
 
 def _enabled(config: Json) -> bool:
@@ -296,9 +331,9 @@ def parse(config: Json) -> FederatedType | None:
 
 def _resource(resource: Json) -> TargetKind | None:
     version, kind = resource.get("version"), resource.get("kind")
-    plural = resource.get("pluralName")
-    if not (version and kind and plural):
+    if not (version and kind):
         return None
+    plural = resource.get("pluralName") or plural_of(str(kind))
     return TargetKind(
         str(resource.get("group") or ""),
         str(version),

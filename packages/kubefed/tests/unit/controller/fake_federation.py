@@ -70,19 +70,56 @@ class World:
             self.join(name)
 
     def join(self, name: str, **annotations: str) -> None:
-        """Enter a cluster into the register."""
-        token = {"token": base64.b64encode(b"token").decode()}
-        self.host.put(SECRET.path(FEDERATION, f"{name}-token"), {"data": token})
-        spec = {"apiEndpoint": f"https://{name}", "secretRef": {"name": f"{name}-token"}}
+        """Enter a member into the register."""
+        self.enter(name, f"https://{name}", **annotations)
+
+    def enter(self, name: str, endpoint: str, **annotations: str) -> None:
+        """Enter a cluster into the register, which may be the host itself."""
+        self.set_token(name, "token")
+        spec = {"apiEndpoint": endpoint, "secretRef": {"name": f"{name}-token"}}
         meta = {"labels": {"region": name}, "annotations": annotations}
         self.host.put(KUBEFED_CLUSTER.path(FEDERATION, name), {"metadata": meta, "spec": spec})
+
+    def set_token(self, name: str, token: str) -> None:
+        """Give a cluster a token."""
+        data = {"token": base64.b64encode(token.encode()).decode()}
+        self.host.put(SECRET.path(FEDERATION, f"{name}-token"), {"data": data})
+
+    def cluster(self, name: str) -> Json:
+        """A KubeFedCluster."""
+        return self.host.get(KUBEFED_CLUSTER.path(FEDERATION, name)) or {}
+
+    def annotations(self, name: str) -> dict[str, str]:
+        """A KubeFedCluster's annotations."""
+        return self.cluster(name)["metadata"].get("annotations") or {}
+
+    def annotate(self, name: str, annotation: str, value: str) -> None:
+        """Annotate a KubeFedCluster, as an operator does."""
+        entry = self.cluster(name)
+        entry["metadata"]["annotations"] = self.annotations(name) | {annotation: value}
+        self.host.put(KUBEFED_CLUSTER.path(FEDERATION, name), entry)
+
+    def condition(self, name: str, kind: str) -> str:
+        """The message of a KubeFedCluster's condition, "" if it isn't true."""
+        for each in (self.cluster(name).get("status") or {}).get("conditions", []):
+            if each["type"] == kind and each["status"] == "True":
+                return str(each["message"])
+        return ""
 
     def enable(self, *kinds: TargetKind, **spec: Any) -> None:
         """Federate kinds."""
         for kind in kinds:
-            config = TypeConfig(FederatedType.of(kind)).to_object(FEDERATION)
-            config["spec"] |= spec
-            self.host.put(FEDERATED_TYPE_CONFIG.path(FEDERATION, kind.full_name), config)
+            self.enable_type(FederatedType.of(kind), **spec)
+
+    def enable_type(self, kind: FederatedType, **spec: Any) -> None:
+        """Federate a kind under a certain federated one."""
+        config = TypeConfig(kind).to_object(FEDERATION)
+        config["spec"] |= spec
+        self.host.put(FEDERATED_TYPE_CONFIG.path(FEDERATION, kind.name), config)
+
+    def everywhere(self) -> Json:
+        """A placement in all members."""
+        return {"placement": {"clusters": [{"name": name} for name in self.members]}}
 
     async def start(self, **options: Any) -> World:
         """Start the controller, and wait until it has probed every member that answers."""

@@ -20,6 +20,8 @@ from kubefed.controller.objects import Json, Key, deleting, finalizers, key_of, 
 Hook = Callable[[str, str, Json | None], Awaitable[None] | None]
 _CORE = ("api", "v1")
 _CLUSTER_SCOPED = frozenset({"namespaces", "clusterroles", "clusterpropagatedversions"})
+# Versions of one kind are one resource, as they are to an API server.
+_SAME = {"extensions/": "apps/"}
 
 
 @dataclasses.dataclass
@@ -190,7 +192,9 @@ class Server:
 
     def _replace(self, target: _Target, known: Json, obj: Json) -> Json:
         if target.subresource == "status":
-            obj = known | {"status": obj.get("status")}
+            notes = metadata(obj if _built_in(target) else known).get("annotations")
+            meta = known["metadata"] | ({"annotations": notes} if notes is not None else {})
+            obj = known | {"status": obj.get("status"), "metadata": meta}
         elif "spec" in obj and "status" in known:
             obj = obj | {"status": known["status"]}
         meta = metadata(obj) | {
@@ -323,12 +327,18 @@ def _parse(path: str) -> _Target:
     parts = path.strip("/").split("/")
     core = tuple(parts[:2]) == _CORE
     group = "" if core else f"{parts[1]}/"
+    group = _SAME.get(group, group)
     rest = parts[2:] if core else parts[3:]
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2:
         namespace, rest = rest[1], rest[2:]
     rest += [""] * (3 - len(rest))
     return _Target(f"{group}{rest[0]}", namespace, rest[1], rest[2])
+
+
+def _built_in(target: _Target) -> bool:
+    """Whether it is a kind of Kubernetes itself, whose /status takes annotations too."""
+    return not target.resource.partition("/")[0].endswith("kubefed.io")
 
 
 def _matches(obj: Json, selector: str) -> bool:

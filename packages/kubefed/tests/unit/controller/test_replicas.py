@@ -65,6 +65,19 @@ def test_the_selector() -> None:
     assert replicas.selector(workload()) == "a=1,b=2"
 
 
+def test_expressions_select_too_and_none_selects_none() -> None:
+    # v0.10.0 reads matchLabels only; all pods of the namespace would be counted without them.
+    items = [
+        {"key": "a", "operator": "In", "values": ["1", "2"]},
+        {"key": "b", "operator": "Exists"},
+        {"key": "c", "operator": "DoesNotExist"},
+    ]
+    assert replicas.selector({"spec": {"selector": {"matchExpressions": items}}}) == (
+        "a in (1,2),b,!c"
+    )
+    assert replicas.selector({"spec": {}}) == ""
+
+
 def test_a_plan_is_written_once() -> None:
     federated: dict[str, Any] = {"spec": {"placement": {"clusterSelector": {}}}}
     change = replicas.change(federated, {"b": 2, "a": 0})
