@@ -7,6 +7,8 @@ import pytest
 STANDING_LAB = "standing-lab"
 
 
+# Before xdist's own, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares a fixture; begin with what takes longest."""
     for item in items:

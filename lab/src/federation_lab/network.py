@@ -8,6 +8,7 @@ as with a cable that is cut.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from federation_lab.errors import LabError
@@ -305,7 +306,8 @@ def require_namespaces(plan: Plan) -> None:
     Raises:
         LabError: network namespaces cannot be made here.
     """
-    probe = f"{plan.prefix}-probe"
+    # Of this process, since two commands of one lab may try at the same time.
+    probe = f"{plan.prefix}-probe-{os.getpid()}"
     made = run(["ip", "netns", "add", probe], check=False)
     used = run(["ip", "-n", probe, "link", "add", "probe", "type", "bridge"], check=False)
     run(["ip", "netns", "delete", probe], check=False)
