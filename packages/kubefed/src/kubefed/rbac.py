@@ -106,11 +106,12 @@ def events_rule() -> Manifest:
 
 
 def system_rules() -> list[Manifest]:
-    """What the controller may do in the federation's namespace: tokens, its lock, policies."""
+    """What the controller may do in the federation's namespace: tokens, locks, policies."""
     return [
         rule([""], ["secrets"], READ),
-        # The named policies of transparent federation.
-        rule([""], ["configmaps"], READ),
+        # The named policies of transparent federation; and v0.10.0's lock, which it writes when it
+        # takes over again.
+        rule([""], ["configmaps"], [*READ, "create", "update", "patch"]),
         rule(["coordination.k8s.io"], ["leases"], ["get", "create", "update", "patch"]),
         events_rule(),
     ]

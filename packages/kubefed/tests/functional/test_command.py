@@ -15,6 +15,7 @@ from kubefed.api import (
     CONFIG_MAP,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
+    MANAGED_LABEL,
     NAMESPACE,
     SERVICE_ACCOUNT,
     TYPE_CONFIG_FINALIZER,
@@ -24,7 +25,7 @@ from kubefed.api import (
 )
 from kubefed.cli import app
 from kubefed.clients import Resources
-from kubefed.install import CRD
+from kubefed.install import CRD, await_gone
 from typer.testing import CliRunner, Result
 
 pytestmark = pytest.mark.cluster
@@ -145,6 +146,33 @@ def test_a_member_that_is_gone_leaves_by_force(kubefed: Command, host: Resources
     # It comes back, joins and leaves as usual.
     kubefed("join", MEMBER)
     kubefed("unjoin", MEMBER)
+
+
+def test_a_member_leaves_with_or_without_what_was_placed_there(
+    kubefed: Command, member: Resources
+) -> None:
+    kubefed("join", MEMBER)
+    for name in ("managed", "local"):
+        member.create(
+            NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
+    managed = {"metadata": {"labels": {MANAGED_LABEL: "true"}}}
+    member.patch(NAMESPACE, "managed", None, managed)
+    plain: Manifest = {"apiVersion": "v1", "kind": "ConfigMap"}
+    for name, labels in (("placed", {MANAGED_LABEL: "true"}), ("own", {})):
+        metadata: Manifest = {"name": name, "namespace": "local", "labels": labels}
+        member.create(CONFIG_MAP, plain | {"metadata": metadata})
+    kubefed("unjoin", MEMBER)
+    assert member.get(CONFIG_MAP, "placed", "local") is not None
+    kubefed("join", MEMBER)
+    trial = kubefed("unjoin", MEMBER, "--purge", "--dry-run").stdout
+    assert "would delete ConfigMap local/placed\nwould delete Namespace managed\n" in trial
+    assert member.get(CONFIG_MAP, "placed", "local") is not None
+    kubefed("unjoin", MEMBER, "--purge")
+    await_gone(member, NAMESPACE, "managed")
+    assert member.get(CONFIG_MAP, "placed", "local") is None
+    assert member.get(CONFIG_MAP, "own", "local") is not None
+    assert member.delete(NAMESPACE, "local")
 
 
 WEB = """

@@ -25,7 +25,7 @@ VERBS = {
         "--error-on-existing",
         "--dry-run",
     ],
-    "unjoin": ["--cluster-context", "--host-cluster-name", "--force", "--dry-run"],
+    "unjoin": ["--cluster-context", "--host-cluster-name", "--force", "--purge"],
     "enable": ["--federated-group", "--version", "--federated-version", "--output", "--filename"],
     "disable": ["--federated-group", "--version", "--delete-crd", "--filename", "--dry-run"],
     "federate": ["--enable-type", "--contents", "--filename", "--skip-api-resources", "--dry-run"],

@@ -46,6 +46,15 @@ def test_a_namespaced_federation_writes_in_its_namespace_only() -> None:
     assert not [right for right in rights if right[1] in ("namespaces", "clusterroles")]
 
 
+def test_v0_10_0_can_take_its_lock_by_the_same_account() -> None:
+    for namespaced in (False, True):
+        objects = rbac.controller_objects("ns", namespaced=namespaced)
+        [role] = [manifest for kind, manifest in objects if kind == rbac.ROLE]
+        locks = {verb for _, what, verb in allowed(role["rules"]) if what == "configmaps"}
+        assert locks >= {"get", "create", "update", "patch"}
+        assert "delete" not in locks
+
+
 def test_the_controllers_account_reads_secrets_of_its_namespace_only() -> None:
     for namespaced in (False, True):
         for kind, manifest in rbac.controller_objects("ns", namespaced=namespaced):

@@ -128,8 +128,11 @@ def unjoin(
     force: Annotated[
         bool, typer.Option("--force", help="Go on where the member can't be reached or refuses.")
     ] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Also delete what the federation has placed there.")
+    ] = False,
 ) -> None:
-    """End a cluster's membership; what was placed there stays, and is named."""
+    """End a cluster's membership; what was placed there stays, and is named, unless purged."""
     names = membership.Names(name, _host_name(host, host_cluster_name), host.namespace)
     if host.objects.get(KUBEFED_CLUSTER, name, host.namespace) is None and not force:
         raise errors.NotFound(f"there is no member {name}; see kubefed status")
@@ -140,7 +143,7 @@ def unjoin(
         if not force:
             raise
         api = None
-    left = membership.leave(host.api, api, names, force=force, dry_run=host.dry_run)
+    left = membership.leave(host.api, api, names, force=force, purge=purge, dry_run=host.dry_run)
     if left.in_member:
         _warn_all(
             "left behind in the member; remove it if the cluster comes back:", left.in_member

@@ -34,6 +34,7 @@ _GO_FLAGS = {
     "--enable-type": False,
     "--error-on-existing": True,
     "--force": False,
+    "--purge": False,
 }
 _MANIFESTS = frozenset({".yaml", ".yml", ".json"})
 

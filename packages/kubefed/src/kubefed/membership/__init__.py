@@ -8,7 +8,13 @@ from kubefed.accounts import Token, lasting_token, mint_token
 from kubefed.membership.both import Departure, Names, join, leave
 from kubefed.membership.endpoint import Identity, check_endpoint, identify
 from kubefed.membership.host import Cluster, list_clusters, register, unregister
-from kubefed.membership.member import account_name, managed_objects, prepare_member, remove_member
+from kubefed.membership.member import (
+    account_name,
+    managed_objects,
+    prepare_member,
+    purge_objects,
+    remove_member,
+)
 
 __all__ = [
     "Cluster",
@@ -26,6 +32,7 @@ __all__ = [
     "managed_objects",
     "mint_token",
     "prepare_member",
+    "purge_objects",
     "register",
     "remove_member",
     "unregister",

@@ -13,11 +13,19 @@ from kubernetes.client import ApiClient, Configuration
 
 from kubefed import errors
 from kubefed.accounts import Token, lasting_token, mint_token
-from kubefed.api import KUBEFED_CLUSTER, NAMESPACE, Scope, TargetKind, TlsValidation
+from kubefed.api import (
+    FEDERATED_TYPE_CONFIG,
+    KUBEFED_CLUSTER,
+    NAMESPACE,
+    Scope,
+    TargetKind,
+    TlsValidation,
+    TypeConfig,
+)
 from kubefed.clients import Resources
 from kubefed.membership.endpoint import identity_of
 from kubefed.membership.host import register, unregister
-from kubefed.membership.member import prepare_member, remove_member
+from kubefed.membership.member import prepare_member, purge_objects, remove_member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +108,7 @@ def leave(
     names: Names,
     *,
     force: bool = False,
+    purge: bool = False,
     dry_run: bool = False,
 ) -> Departure:
     """End a cluster's membership; the bounds of the calls bound it also where the member is dead.
@@ -109,11 +118,13 @@ def leave(
         member: the cluster that leaves; None where it can't be asked at all (by force only).
         names: who leaves whom.
         force: strike it off the register though its account there could not be removed.
+        purge: also delete what the federation has placed there, once nobody carries it any more.
         dry_run: let the API servers of both check every step and do none.
 
     Raises:
         errors.RetryLater: the account is not gone, so the cluster is still a member.
     """
+    types = Resources(host).list(FEDERATED_TYPE_CONFIG, names.namespace)
     in_member = (
         ["the federation's account in it: it was not asked"]
         if member is None
@@ -132,6 +143,15 @@ def leave(
     placed = unregister(
         host, cluster=names.cluster, namespace=names.namespace, force=force, dry_run=dry_run
     )
+    if purge and member is not None:
+        # One that can't be reached keeps what it has; the host's list says what that is.
+        with contextlib.suppress(errors.Unreachable):
+            placed = purge_objects(
+                member,
+                kinds=[TypeConfig.from_object(each).type.target for each in types],
+                namespace=names.namespace,
+                dry_run=dry_run,
+            )
     return Departure(tuple(in_member), tuple(placed))
 
 

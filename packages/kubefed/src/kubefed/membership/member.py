@@ -14,6 +14,7 @@ from kubefed.api import (
     ACCOUNT_LABEL,
     CLUSTER_ROLE,
     CONFIG_MAP,
+    GUARDED_NAMESPACES,
     MANAGED,
     MANAGED_LABEL,
     NAMESPACE,
@@ -174,6 +175,40 @@ def remove_member(
             left.append(f"{label(kind, name, where)}: {error}")
     if not (keep_namespace or dry_run or _gone(member, namespace)):
         left.append(f"Namespace {namespace}: still being deleted")
+    return left
+
+
+def purge_objects(
+    api: ApiClient, *, kinds: Iterable[TargetKind], namespace: str, dry_run: bool = False
+) -> list[str]:
+    """Delete what the federation has carried to a member: all objects with its label.
+
+    Namespaces come last, and take along what else is in them. The system's and the federation's
+    own are left out.
+
+    Args:
+        api: the member cluster, by an account of its administrator.
+        kinds: the kinds to look for.
+        namespace: the federation's namespace.
+        dry_run: let the API server check every step and do none.
+
+    Returns:
+        What could not be deleted, and why.
+    """
+    member = Resources(api, dry_run=dry_run)
+    guarded = {*GUARDED_NAMESPACES, namespace}
+    left: list[str] = []
+    for kind in sorted(kinds, key=lambda each: each == NAMESPACE):
+        for item in member.list(kind, selector=f"{MANAGED_LABEL}={MANAGED}"):
+            name, where = item["metadata"]["name"], item["metadata"].get("namespace")
+            if guarded & {where, name if kind == NAMESPACE else None}:
+                continue
+            try:
+                member.delete(kind, name, where)
+            except errors.Unreachable:
+                raise
+            except errors.KubefedError as error:
+                left.append(f"{label(kind, name, where)}: {error}")
     return left
 
 
