@@ -17,6 +17,7 @@ from kubefed.api.kinds import (
     REPLICA_SCHEDULING_PREFERENCE,
     SCALABLE,
 )
+from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.objects import Json, Key, deleting, mapping, metadata, notes, spec, uid
 from kubefed.controller.placement import SelectorError
@@ -108,6 +109,7 @@ class Transparent:
                 await self._policies.synced.wait()
                 await self._preferences.synced.wait()
                 await self._asking.synced.wait()
+                await self._resume()
                 self._group = group
                 for sync in self._attached:
                     group.create_task(self._when_started(sync))
@@ -118,6 +120,14 @@ class Transparent:
         finally:
             self._group = None
             clusters.listeners.remove(self._cluster_changed)
+
+    async def _resume(self) -> None:
+        try:
+            for name in await self._release.resume():
+                self._queue.add(("", name, ""))
+        except FAILURES as error:
+            # Rights that nobody needs any more stay until the next start.
+            log.warning("rights held in namespaces can't be listed: %s", error)
 
     # -- what changed -------------------------------------------------------------------------
 
@@ -194,6 +204,9 @@ class Transparent:
             self._say_policy(item, str(error))
             return None
         except FAILURES as error:
+            if isinstance(error, ApiError) and error.conflict:
+                # Somebody was faster; the watch brings what he wrote.
+                return RETRY
             log.warning("transparent federation of %s: %s", "/".join(item), error)
             return RETRY
 
@@ -391,7 +404,10 @@ class Transparent:
             return wait
         self._said_at[item] = now
         patch["metadata"]["uid"] = uid(source)
-        answer = await writes.change(self._context.host, sync.kind.target, key, patch)
+        target = sync.kind.target
+        answer = await writes.change(
+            self._context.host, target, key, patch, fold.subresource(target)
+        )
         self._sources.learn(item[0], answer)
         return None
 

@@ -3,6 +3,10 @@
 Not in its status: that belongs to the host's own controllers, which write Deployments' replicas,
 Jobs' pods and Services' addresses of the host cluster into it, member or not. A second writer
 would be undone at once, and undo.
+
+The annotation is written by way of the status subresource where the API server lets annotations
+pass there (the kinds of Kubernetes itself do): that takes no right over the spec, and a Deployment
+doesn't count it as a change (its generation stays).
 """
 
 from __future__ import annotations
@@ -35,6 +39,12 @@ _FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
 def status_fields(target: TargetKind) -> tuple[str, ...]:
     """Give the fields of a kind's status that are folded, and so must be kept of each copy."""
     return _FIELDS.get((target.group, target.kind), ())
+
+
+def subresource(target: TargetKind) -> str:
+    """Give the subresource by which the annotation is written, as the end of a path."""
+    # Custom kinds take nothing but the status there.
+    return "/status" if status_fields(target) else ""
 
 
 def summary(

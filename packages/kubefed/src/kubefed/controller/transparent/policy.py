@@ -38,7 +38,8 @@ TOTAL, PREFERENCES, REBALANCE = "total-replicas", "replica-preferences", "rebala
 KEYS = frozenset({CLUSTERS, SELECTOR, TOTAL, PREFERENCES, REBALANCE})
 _FIELDS = frozenset({"minReplicas", "maxReplicas", "weight"})
 _MOST = 2**31 - 1
-_SET = re.compile(r"([^\s!=,()]+)\s+(in|notin)\s+\(([^()]*)\)")
+_NOT_IN = "NotIn"  # codespell:ignore
+_SET = re.compile(r"([^\s!=,()]+)\s+(in|notin)\s+\(([^()]*)\)")  # codespell:ignore
 _EQUAL = re.compile(r"([^\s!=,()]+)\s*(==|=|!=)\s*([^\s!=,()]*)")
 _PRESENT = re.compile(r"(!?)\s*([^\s!=,()]+)")
 _BETWEEN = re.compile(r",(?![^()]*\))")
@@ -153,12 +154,14 @@ def selector(text: str) -> Json:
         if not term and not text.strip():
             continue
         if match := _SET.fullmatch(term):
-            operator = "In" if match[2] == "in" else "NotIn"  # codespell:ignore
+            operator = "In" if match[2] == "in" else _NOT_IN  # codespell:ignore
             values = [value.strip() for value in match[3].split(",")]
             expressions.append({"key": match[1], "operator": operator, "values": values})
         elif match := _EQUAL.fullmatch(term):
             if match[2] == "!=":
-                expressions.append({"key": match[1], "operator": "NotIn", "values": [match[3]]})
+                expressions.append(
+                    {"key": match[1], "operator": _NOT_IN, "values": [match[3]]}
+                )
             elif equal.setdefault(match[1], match[3]) != match[3]:
                 raise PolicyError(f"{SELECTOR} {text!r} wants two values of {match[1]}")
         elif match := _PRESENT.fullmatch(term):

@@ -1,8 +1,8 @@
 """The end of transparent federation: what was kept for plain objects goes, all that runs stays.
 
-The order is what makes it safe to be interrupted anywhere: the annotations and the rights first,
-then the federated objects, the FederatedNamespace last. As long as something is left to do, a
-marked object is left to show it.
+The order is what makes it safe to be interrupted anywhere: the annotations first, then the
+federated objects, the FederatedNamespace, and the rights last. As long as something is left to
+do, a marked object or the binding of the rights is left to show it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,28 @@ class Release:
     def __init__(self, context: Context, types: Types) -> None:
         self._context = context
         self._types = types
+        # Namespaces of which it was said that they are let go, and those with rights left over.
         self._told: set[str] = set()
+        self._held: set[str] = set()
 
     def under_way(self, namespace: str) -> bool:
         """Whether a namespace is being let go."""
-        return namespace in self._told
+        return namespace in self._told | self._held
+
+    async def resume(self) -> list[str]:
+        """Give the namespaces in which rights are held, since a process may have ended too early.
+
+        Raises:
+            ApiError: the host refused.
+        """
+        found = await writes.rights_held(self._context.host, self._context.namespace)
+        self._held.update(found)
+        return found
 
     def stop(self, namespace: str) -> None:
-        """Note that a namespace asks again."""
+        """Note that a namespace asks (again), or is gone."""
         self._told.discard(namespace)
+        self._held.discard(namespace)
 
     async def one(self, sync: TypeSync, federated: Json) -> None:
         """Let one object go; what runs stays.
@@ -68,41 +81,38 @@ class Release:
         """
         sync = self._types.namespaces.sync
         own = sync.federated.store.get((name, name)) if sync is not None else None
-        kept = self._kept(name)
         marked = own is not None and marks.marked(own)
-        if not kept and not marked:
-            if name in self._told:
-                await self._give_back(name)
-                self._told.discard(name)
+        kept = self._kept(name)
+        if not (kept or marked or self.under_way(name)):
             return None
         # Not on the word of a cache: the namespace itself must say so.
         live = await writes.get(self._context.host, NAMESPACE, ("", name))
         if live is None or deleting(live):
+            self.stop(name)
             return None
         if marks.asks(live) and not eligible.namespace_refused(name, self._context.namespace):
             return RETRY
-        if name not in self._told:
-            self._tell(live, len(kept))
+        if (kept or marked) and name not in self._told:
+            self._tell(live)
             self._told.add(name)
-        going = [(each, obj) for each, obj in kept if not deleting(obj)]
-        for each, obj in going:
-            await self._clear(each, obj)
-        await self._give_back(name)
-        for each, obj in going:
-            await writes.release(self._context.host, each.kind.federated, obj)
-        if kept or sync is None or own is None or not marked:
+        for each, obj in kept:
+            await self.one(each, obj)
+        if kept:
             return RECHECK
-        return await self._last(sync, own)
-
-    async def _last(self, sync: TypeSync, own: Json) -> float | None:
-        """Let the FederatedNamespace go, unless somebody else's objects need it."""
-        if deleting(own):
-            return RECHECK
-        name = key_of(own)[1]
         needs, ours = await self._others(name)
         if ours:
             # Their type isn't propagated (yet); when it is, they go first.
             return RECHECK_TYPES
+        if sync is not None and own is not None and marked:
+            return await self._last(sync, own, needs)
+        await writes.give_back_rights(self._context.host, self._context.namespace, name)
+        self.stop(name)
+        return None
+
+    async def _last(self, sync: TypeSync, own: Json, needs: str) -> float | None:
+        """Let the FederatedNamespace go, unless somebody else's objects need it."""
+        if deleting(own):
+            return RECHECK
         if needs:
             await writes.unmark(self._context.host, sync.kind.federated, own)
             text = f"the FederatedNamespace stays, for there is {needs}; it is yours from now on"
@@ -149,14 +159,11 @@ class Release:
                 await writes.delete(host, REPLICA_SCHEDULING_PREFERENCE, plan)
         await writes.clear_summary(host, sync.kind.target, key)
 
-    async def _give_back(self, namespace: str) -> None:
-        await writes.give_back_rights(self._context.host, self._context.namespace, namespace)
-
-    def _tell(self, namespace: Json, count: int) -> None:
+    def _tell(self, namespace: Json) -> None:
         text = (
-            f"no longer federated: {count} objects run on as they are, in every cluster that has "
-            "them; nobody keeps them alike from now on"
+            "no longer federated: its objects run on as they are, in every cluster that has them; "
+            "nobody keeps them alike from now on"
         )
         about = {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind} | namespace
         self._context.events.normal(about, "NoLongerFederated", text)
-        log.info("namespace %s is no longer federated", namespace.get("metadata", {}).get("name"))
+        log.info("namespace %s is no longer federated", key_of(namespace)[1])

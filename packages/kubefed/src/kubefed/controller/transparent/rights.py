@@ -19,6 +19,7 @@ from kubefed.api import (
     Manifest,
     TargetKind,
 )
+from kubefed.controller.transparent import fold
 from kubefed.controller.transparent.marks import FEDERATE
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def type_role(kind: TargetKind) -> Manifest:
 def binding_rules() -> list[Manifest]:
     """Leave for the controller to bind these roles; where, the admission policy limits."""
     return [
-        _rule([_RBAC], ["rolebindings"], ["get", "create", "delete"]),
+        _rule([_RBAC], ["rolebindings"], ["get", "list", "create", "delete"]),
         _rule([_RBAC], ["clusterroles"], ["bind"]) | {"resourceNames": list(ROLES)},
     ]
 
@@ -91,13 +92,21 @@ def role_bindings(federation: str, where: str) -> list[Manifest]:
 
 
 def _rules(kinds: Iterable[TargetKind]) -> list[Manifest]:
-    """To read kinds, and to write an annotation on their objects."""
+    """To read kinds, and to write an annotation on the objects of those that have a status."""
     wanted = sorted(kind for kind in kinds if kind.namespaced)
-    verbs = ["get", "list", "watch", "patch"]
-    return [
-        _rule([group], [kind.plural for kind in wanted if kind.group == group], verbs)
-        for group in sorted({kind.group for kind in wanted})
-    ]
+    rules: list[Manifest] = []
+    for group in sorted({kind.group for kind in wanted}):
+        mine = [kind for kind in wanted if kind.group == group]
+        rules.append(_rule([group], [kind.plural for kind in mine], ["get", "list", "watch"]))
+        told = [kind.plural + fold.subresource(kind) for kind in mine if _told(kind)]
+        if told:
+            rules.append(_rule([group], told, ["patch"]))
+    return rules
+
+
+def _told(kind: TargetKind) -> bool:
+    """Whether objects of a kind may have a status; of the standard ones it is known."""
+    return kind not in STANDARD_KINDS or bool(fold.status_fields(kind))
 
 
 def _rule(groups: list[str], resources: list[str], verbs: list[str]) -> Manifest:

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING
 from kubefed.api.kinds import TargetKind
 from kubefed.api.names import ORPHAN_ANNOTATION
 from kubefed.controller.client import MERGE_PATCH, ApiError, Client
-from kubefed.controller.objects import Json, deleting, key_of, metadata, notes, uid
-from kubefed.controller.transparent import marks, rights
+from kubefed.controller.objects import (
+    Json,
+    deleting,
+    key_of,
+    mapping,
+    metadata,
+    notes,
+    sequence,
+    uid,
+)
+from kubefed.controller.transparent import fold, marks, rights
 
 if TYPE_CHECKING:
     from kubefed.controller.objects import Key
@@ -39,13 +48,15 @@ async def create(host: Client, kind: TargetKind, obj: Json) -> Json:
     return await host.request("POST", kind.path(key_of(obj)[0] or None), body=obj)
 
 
-async def change(host: Client, kind: TargetKind, key: Key, patch: Json) -> Json:
+async def change(
+    host: Client, kind: TargetKind, key: Key, patch: Json, subresource: str = ""
+) -> Json:
     """Change an object by a merge patch.
 
     Raises:
         ApiError: the host refused.
     """
-    path = kind.path(key[0] or None, key[1])
+    path = kind.path(key[0] or None, key[1]) + subresource
     return await host.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
 
@@ -111,6 +122,24 @@ async def take_rights(host: Client, federation: str, namespace: str) -> None:
                     raise
 
 
+async def rights_held(host: Client, federation: str) -> list[str]:
+    """Give the namespaces in which the controller's roles are bound.
+
+    Raises:
+        ApiError: the host refused.
+    """
+    found: set[str] = set()
+    for name in rights.ROLES:
+        answer = await host.request(
+            "GET", ROLE_BINDING.path(), params={"fieldSelector": f"metadata.name={name}"}
+        )
+        for item in map(mapping, sequence(answer.get("items"))):
+            subjects = map(mapping, sequence(item.get("subjects")))
+            if any(subject.get("namespace") == federation for subject in subjects):
+                found.add(key_of(item)[0])
+    return sorted(found)
+
+
 async def give_back_rights(host: Client, federation: str, namespace: str) -> None:
     """Delete these bindings.
 
@@ -135,7 +164,7 @@ async def clear_summary(host: Client, kind: TargetKind, key: Key) -> None:
         source = await get(host, kind, key)
         if source is not None and marks.SUMMARY in notes(source):
             meta = {"annotations": {marks.SUMMARY: None}, "uid": uid(source)}
-            await change(host, kind, key, {"metadata": meta})
+            await change(host, kind, key, {"metadata": meta}, fold.subresource(kind))
     except ApiError as error:
         # The rights were given back before; or it was deleted meanwhile.
         if error.status not in (403, 404, 409):

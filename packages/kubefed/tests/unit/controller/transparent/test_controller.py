@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from fake_federation import World, calm, until
+from fake_federation import FEDERATION, World, calm, until
 from fake_server import FakeClient, Server
 from kubefed.api import (
     CONFIG_MAP,
@@ -18,8 +18,9 @@ from kubefed.api import (
     TargetKind,
 )
 from kubefed.controller import events
+from kubefed.controller.leader import LEASE
 from kubefed.controller.objects import Json
-from kubefed.controller.transparent import controller, marks, rights, writes
+from kubefed.controller.transparent import controller, marks, release, rights, writes
 
 WEB = DEPLOYMENT.path("shop", "web")
 SHOP = NAMESPACE.path(name="shop")
@@ -37,6 +38,8 @@ class Shop(World):
         super().__init__(monkeypatch, ["far"])
         monkeypatch.setattr(controller, "SUMMARY_SECONDS", 0.0)
         monkeypatch.setattr(controller, "RECHECK", 0.001)
+        monkeypatch.setattr(release, "RECHECK", 0.005)
+        monkeypatch.setattr(release, "RECHECK_TYPES", 0.02)
         monkeypatch.setattr(events, "PER_SECOND", 10_000.0)
         FakeClient.servers["https://home"] = self.host
         self.join("home")
@@ -362,3 +365,80 @@ async def test_what_changed_while_no_controller_ran_is_made_up_for(shop: Shop) -
 def test_rights_are_of_the_roles_that_are_installed() -> None:
     assert writes.ROLE_BINDING.full_name == "rolebindings.rbac.authorization.k8s.io"
     assert rights.ROLES == ("kubefed-transparent", "kubefed-transparent-types")
+
+
+class Crash:
+    """Ends the controller at its nth write that counts, with or without the answer.
+
+    Args:
+        shop: the federation.
+        number: which write; from then on nothing it asks is answered.
+        answered: whether that write is answered still.
+    """
+
+    def __init__(self, shop: Shop, number: int, *, answered: bool) -> None:
+        self.left, self.answered, self.dead = number, answered, False
+        for server in (shop.host, shop.far):
+            server.before.append(self._before)
+            server.after.append(self._after)
+
+    def _before(self, method: str, path: str, body: Json | None) -> None:
+        del method, path, body
+        if self.dead:
+            raise OSError("the controller is gone")
+
+    def _after(self, method: str, path: str, body: Json | None) -> None:
+        del body
+        if method == "GET" or "/events" in path or "/leases" in path or self.dead:
+            return
+        self.left -= 1
+        if self.left == 0:
+            self.dead = True
+            if not self.answered:
+                raise OSError("the controller is gone")
+
+    async def over(self, shop: Shop, done: Any) -> None:
+        """Wait for the end, or for the crash and then for the end."""
+        await until(lambda: self.dead or done())
+        if self.dead:
+            await shop.stop()
+            # Its end, which a test need not wait for.
+            shop.host.remove(LEASE.path(FEDERATION, "kubefed-controller-manager"))
+            self.dead, self.left = False, 0
+            await shop.start()
+            await until(done)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("number", range(3, 27))
+async def test_a_crash_after_any_write_changes_nothing_of_the_end(
+    shop: Shop, number: int, answered: bool
+) -> None:
+    # A crash of the first two: the clusters' states, which others test.
+    shop.apply()
+    uid = (shop.host.get(WEB) or {})["metadata"]["uid"]
+    crash = Crash(shop, number, answered=answered)
+    await shop.start()
+    await crash.over(shop, shop.settled)
+    copied = shop.copy()["metadata"]["uid"]
+
+    shop.host.label(SHOP, {MANAGED: "true"})
+    bindings = "rbac.authorization.k8s.io/rolebindings"
+
+    def let_go() -> bool:
+        return (
+            shop.host.get(FEDERATED) is None
+            and shop.host.get(FNS) is None
+            and shop.host.all(bindings) == []
+            and MANAGED not in shop.labels(WEB, shop.far)
+        )
+
+    await crash.over(shop, let_go)
+    assert shop.copy()["metadata"]["uid"] == copied
+    assert shop.replicas() == 3
+    left = shop.host.get(WEB) or {}
+    assert left["metadata"]["uid"] == uid
+    assert left["metadata"]["labels"] == {"app": "web"}
+    assert shop.summary() == {}
+    await shop.still()
+    assert crash.left <= 0, "there are fewer writes than that"

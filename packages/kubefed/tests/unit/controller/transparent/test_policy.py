@@ -8,6 +8,7 @@ import pytest
 from kubefed.controller.transparent import policy
 from kubefed.controller.transparent.policy import Policy, PolicyError
 
+NOT_IN = "NotIn"  # codespell:ignore
 EVERYWHERE = {"clusterSelector": {"matchLabels": {}}}
 
 
@@ -54,7 +55,10 @@ def test_both_in_one_layer_are_refused() -> None:
         (" ", {}),
         ("a=b", {"matchLabels": {"a": "b"}}),
         ("a == b , c=d", {"matchLabels": {"a": "b", "c": "d"}}),
-        ("a!=b", {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]}),
+        (
+            "a!=b",
+            {"matchExpressions": [{"key": "a", "operator": NOT_IN, "values": ["b"]}]},
+        ),
         (
             "r in (x, y),!old",
             {
@@ -65,10 +69,10 @@ def test_both_in_one_layer_are_refused() -> None:
             },
         ),
         (
-            "r notin (x),k8s.io/new",
+            "r notin (x),k8s.io/new",  # codespell:ignore
             {
                 "matchExpressions": [
-                    {"key": "r", "operator": "NotIn", "values": ["x"]},
+                    {"key": "r", "operator": NOT_IN, "values": ["x"]},  # codespell:ignore
                     {"key": "k8s.io/new", "operator": "Exists"},
                 ]
             },

@@ -25,14 +25,17 @@ def test_no_right_over_plain_objects_is_bound_everywhere() -> None:
     assert named.isdisjoint(plurals)
 
 
-def test_where_it_was_asked_it_reads_and_annotates_and_deletes_nothing() -> None:
-    role = dict((manifest["metadata"]["name"], manifest) for _, manifest in rights.objects("fed"))[
-        rights.ROLE
-    ]
-    verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list", "watch", "patch"}
-    resources = {each for rule in role["rules"] for each in rule["resources"]}
-    assert resources == {kind.plural for kind in STANDARD_KINDS if kind.namespaced}
+def test_where_it_was_asked_it_reads_and_annotates_and_changes_no_spec() -> None:
+    roles = {manifest["metadata"]["name"]: manifest for _, manifest in rights.objects("fed")}
+    rules = roles[rights.ROLE]["rules"]
+    reads = {each for rule in rules if "patch" not in rule["verbs"] for each in rule["resources"]}
+    assert reads == {kind.plural for kind in STANDARD_KINDS if kind.namespaced}
+    writes = {each for rule in rules if "patch" in rule["verbs"] for each in rule["resources"]}
+    assert writes == {
+        f"{plural}/status"
+        for plural in ("deployments", "replicasets", "jobs", "services", "ingresses")
+    }
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch", "patch"}
 
 
 def test_it_binds_those_roles_only() -> None:
@@ -46,7 +49,10 @@ def test_it_binds_those_roles_only() -> None:
 def test_a_further_kind_joins_the_sum() -> None:
     role = rights.type_role(TargetKind("example.com", "v1", "Box", "boxes"))
     assert role["metadata"]["labels"] == {rights.AGGREGATE: "true"}
-    assert role["rules"][0]["resources"] == ["boxes"]
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["boxes"], ["get", "list", "watch"]),
+        (["boxes"], ["patch"]),
+    ]
     assert rbac.controller_objects("fed", namespaced=True) == [
         each
         for each in rbac.controller_objects("fed", namespaced=True)
