@@ -1,29 +1,51 @@
-"""Which tests run side by side (`--dist loadgroup`): the standing lab's in one process."""
+"""Which tests run side by side under xdist: the standing lab's in one process, in their order."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
 import pytest
 
-STANDING_LAB = "standing-lab"
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
+STANDING_LAB = ("tests/functional/test_standing_lab.py", "tests/integration/")
 
 
-# Before xdist's own, which reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a fixture; begin with what takes longest."""
-    for item in items:
-        group = STANDING_LAB if "lab" in getattr(item, "fixturenames", ()) else _folder(item)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_rank)
+def group(nodeid: str) -> str:
+    """Say with which others a test must share a process.
+
+    The control planes of a package's functional tests are of the session, and the labs of one
+    folder's tests have the same names.
+    """
+    path, _, _ = nodeid.partition("::")
+    if path.startswith(STANDING_LAB):
+        return "standing lab"
+    return str(PurePosixPath(path).parent) if "/functional/" in path else path
 
 
-def _folder(item: pytest.Item) -> str:
-    # Control planes are of a session, and the labs of one folder's tests have the same names.
-    shared = item.get_closest_marker("cluster") or item.get_closest_marker("lab")
-    return str(item.path.parent if shared else item.path)
-
-
-def _rank(item: pytest.Item) -> int:
-    if "lab" in getattr(item, "fixturenames", ()):
+def rank(nodeid: str) -> int:
+    """Give the place of a test's group: those that take longest begin."""
+    if group(nodeid) == "standing lab":
         return 0
-    return 1 if item.get_closest_marker("cluster") or item.get_closest_marker("lab") else 2
+    return 1 if "/functional/" in nodeid else 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+# xdist's own `loadgroup` marks tests by their nodeid, which pytest 9.2 gives anew.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Hand out whole groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return ByGroup(config, log)
