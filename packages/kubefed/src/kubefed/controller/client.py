@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import json
 import ssl
+from asyncio.sslproto import SSLProtocol
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -34,6 +35,10 @@ MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _READS = frozenset({"GET"})
+# What asyncio keeps for each TLS connection and asks for at each read; its own 256 KiB for a
+# hundred watches are 25 MB of memory, and a TLS record has at most 16 KiB anyway.
+TLS_BUFFER = 32 * 1024
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for.
 _NO_CHECK_TIME = 0x200000
 
@@ -209,7 +214,7 @@ class Client:
         """
         if method not in _READS:
             self._guard()
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _encode(body).encode()
         async with self._open().request(
             method,
             self._connection.url + path,
@@ -281,6 +286,7 @@ class Client:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            SSLProtocol.max_size = TLS_BUFFER
             connector = aiohttp.TCPConnector(
                 ssl=self._connection.context(), limit=0, limit_per_host=0, keepalive_timeout=60
             )
