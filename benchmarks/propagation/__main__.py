@@ -91,11 +91,11 @@ async def _burst(work: Bench, objects: int, figures: Figures) -> None:
     direct = [f"direct-{number}" for number in range(objects)]
     half = objects // 2
     async with asyncio.timeout(limit(objects)):
-        figures.direct = await work.write_directly(direct[:half])
+        first = await work.write_directly(direct[:half])
     async with asyncio.timeout(limit(objects * figures.members // figures.api_servers)):
         figures.burst = await work.post_all([f"federated-{number}" for number in range(objects)])
     async with asyncio.timeout(limit(objects)):
-        figures.direct += await work.write_directly(direct[half:])
+        figures.direct = first + await work.write_directly(direct[half:])
 
 
 async def restart(federation: Federation, objects: int) -> tuple[float, int]:

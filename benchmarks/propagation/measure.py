@@ -17,6 +17,7 @@ import machine
 from federation import HOST, Controller, Federation, samples
 from kubefed.api import CONFIG_MAP, NAMESPACE, FederatedType
 from kubefed.controller.client import Client
+from kubefed.controller.events import PER_SECOND, WAITING
 
 AT_A_TIME = 8
 # The work space of everything that is written.
@@ -25,6 +26,8 @@ FEDERATED = FederatedType.of(CONFIG_MAP).federated
 FEDERATED_NAMESPACE = FederatedType.of(NAMESPACE).federated
 DATA = {"text": "x" * 200}
 SETTLE_SECONDS = 0.3
+# How long the controller may still be writing the events of what it has done.
+EVENTS_SECONDS = WAITING / PER_SECOND
 POLL_SECONDS = 0.25
 # The slowest rate that a phase is given time for, and what it may take beside that.
 SLOWEST_RATE, EXTRA_SECONDS = 4.0, 60.0
@@ -60,6 +63,25 @@ class Burst:
     latencies: list[float]
     booked: float
     cpu: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The same objects written directly.
+
+    Attributes:
+        seconds: until the last write was answered.
+        cpu: CPU seconds by program.
+    """
+
+    seconds: float
+    cpu: dict[str, float]
+
+    def __add__(self, other: Baseline) -> Baseline:
+        """Put two parts together."""
+        names = self.cpu.keys() | other.cpu.keys()
+        cpu = {name: self.cpu.get(name, 0.0) + other.cpu.get(name, 0.0) for name in names}
+        return Baseline(self.seconds + other.seconds, cpu)
 
 
 class Sight:
@@ -104,11 +126,12 @@ class Bench:
                     break
                 await asyncio.sleep(0.1)
 
-    async def write_directly(self, names: list[str]) -> float:
-        """Write plain objects into every member, some at a time; give the seconds."""
-        began = time.perf_counter()
+    async def write_directly(self, names: list[str]) -> Baseline:
+        """Write plain objects into every member, some at a time."""
+        before, began = _cpu(), time.perf_counter()
         await _some_at_a_time([lambda name=name: self._write_everywhere(name) for name in names])
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        return Baseline(seconds, difference(_cpu(), before))
 
     async def _write_everywhere(self, name: str) -> None:
         # Each member has its own body: the client must not be spared any of the work.
@@ -144,14 +167,13 @@ class Bench:
         everywhere = max(seen.values()) - began
         await self._booked(names)
         booked = time.perf_counter() - began
-        after = _cpu()
         return Burst(
             objects=len(names),
             posted=posted,
             everywhere=everywhere,
             latencies=sorted(seen[name] - answered[name] for name in names),
             booked=booked,
-            cpu={name: after[name] - before.get(name, 0.0) for name in after},
+            cpu=difference(_cpu(), before),
         )
 
     async def _booked(self, names: list[str]) -> None:
@@ -236,9 +258,19 @@ async def in_sync(controller: Controller, objects: int) -> float:
 
 async def idle_share(pid: int, seconds: float) -> float:
     """Give the share of one core that a process takes while nothing changes."""
+    await asyncio.sleep(EVENTS_SECONDS)
     before, began = machine.cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(seconds)
     return (machine.cpu_seconds(pid) - before) / (time.monotonic() - began)
+
+
+def difference(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    """Give what was used in between.
+
+    >>> difference({"etcd": 3.0, "new": 1.0}, {"etcd": 2.0})
+    {'etcd': 1.0, 'new': 1.0}
+    """
+    return {name: after[name] - before.get(name, 0.0) for name in after}
 
 
 def quantile(ordered: list[float], share: float) -> float:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import machine
-from measure import AT_A_TIME, Burst, quantile
+from measure import AT_A_TIME, Baseline, Burst, quantile
 from rich.console import Console
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclasses.dataclass
@@ -23,7 +20,7 @@ class Figures:
         members: how many entries are registered.
         api_servers: how many API servers these are.
         load: the load average before and after.
-        direct: seconds of the direct writes of as many objects.
+        direct: the direct writes of as many objects.
         burst: the federated objects.
         alone: seconds of objects posted alone.
         alone_directly: seconds of objects written alone into every member.
@@ -36,7 +33,7 @@ class Figures:
     members: int
     api_servers: int
     load: tuple[float, float] = (0.0, 0.0)
-    direct: float = 0.0
+    direct: Baseline | None = None
     burst: Burst | None = None
     alone: list[float] = dataclasses.field(default_factory=list[float])
     alone_directly: list[float] = dataclasses.field(default_factory=list[float])
@@ -69,19 +66,20 @@ class Figures:
             "memory_before_mib": self.memory[0],
             "memory_after_mib": self.memory[1],
         }
-        if self.burst is not None:
+        if self.burst is not None and self.direct is not None:
             burst = self.burst
             found |= {
                 "objects": burst.objects,
-                "direct_per_second": burst.objects / self.direct,
+                "direct_per_second": burst.objects / self.direct.seconds,
                 "posted_seconds": burst.posted,
                 "everywhere_seconds": burst.everywhere,
                 "booked_seconds": burst.booked,
                 "objects_per_second": burst.objects / burst.everywhere,
-                "ratio_to_direct": self.direct / burst.everywhere,
+                "ratio_to_direct": self.direct.seconds / burst.everywhere,
                 "latency_p50_seconds": quantile(burst.latencies, 0.5),
                 "latency_p99_seconds": quantile(burst.latencies, 0.99),
                 "cpu_seconds": burst.cpu,
+                "direct_cpu_seconds": self.direct.cpu,
             }
         for name, values in (("alone", self.alone), ("alone_direct", self.alone_directly)):
             if values:
@@ -109,8 +107,8 @@ def show(figures: Figures) -> None:
     for row in _rows(figures):
         table.add_row(*row)
     console.print(table)
-    if figures.burst is not None:
-        console.print(_where(figures.burst))
+    if figures.burst is not None and figures.direct is not None:
+        console.print(_where(figures.burst, figures.direct))
 
 
 def _rows(figures: Figures) -> list[tuple[str, ...]]:
@@ -148,11 +146,15 @@ def _rows(figures: Figures) -> list[tuple[str, ...]]:
     return rows
 
 
-def _where(burst: Burst) -> Table:
-    cores: Mapping[str, float] = burst.cpu
-    table = Table(title="CPU time until the last status was written")
-    for column in ("program", "seconds", "ms an object"):
+def _where(burst: Burst, direct: Baseline) -> Table:
+    table = Table(title="CPU time of an object, until its status is written, ms")
+    for column in ("program", "federated", "written directly", "ratio"):
         table.add_column(column, justify="left" if column == "program" else "right")
-    for name, seconds in sorted(cores.items(), key=lambda it: -it[1]):
-        table.add_row(name, f"{seconds:.2f}", f"{1000 * seconds / burst.objects:.1f}")
+    names = sorted(burst.cpu, key=lambda name: -burst.cpu[name])
+    rows = [(name, burst.cpu[name], direct.cpu.get(name, 0.0)) for name in names]
+    rows.append(("all", sum(burst.cpu.values()), sum(direct.cpu.values())))
+    for name, mine, base in rows:
+        one, other = 1000 * mine / burst.objects, 1000 * base / burst.objects
+        ratio = "" if name == "controller" else f"{mine / base:.2f}" if base else ""
+        table.add_row(name, f"{one:.1f}", f"{other:.1f}", ratio)
     return table
