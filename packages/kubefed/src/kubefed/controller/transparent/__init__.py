@@ -6,5 +6,5 @@ the host cluster's own copy; it is a *source*, and nothing here or in propagatio
 spec. `marks` says how a source is told from a copy, which is what keeps this from looping.
 
 Pure: marks, eligible, policy, wanted, decide, fold, rights.
-I/O: home, sources, writes, controller.
+I/O: home, sources, writes, beside, release, controller.
 """

@@ -19,19 +19,19 @@ from kubefed.api.kinds import (
 )
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES, Informer, Source
-from kubefed.controller.objects import Json, Key, deleting, mapping, metadata, notes, spec, uid
+from kubefed.controller.objects import Json, Key, deleting, metadata, notes, uid
 from kubefed.controller.placement import SelectorError
 from kubefed.controller.queue import RETRY, WorkQueue
 from kubefed.controller.transparent import (
     decide,
     eligible,
-    fold,
     marks,
     policy,
     wanted,
     writes,
 )
-from kubefed.controller.transparent.decide import Act, Decision, Planning
+from kubefed.controller.transparent.beside import Beside
+from kubefed.controller.transparent.decide import Act, Decision
 from kubefed.controller.transparent.release import Release
 from kubefed.controller.transparent.sources import Sources
 
@@ -46,10 +46,6 @@ log = logging.getLogger(__name__)
 # The name of a type, "" for the namespace itself; the namespace; the name, "" for the same.
 Item: TypeAlias = tuple[str, str, str]
 WORKERS = 8
-# What is looked at again although nothing may come of it: rights that take a moment to hold.
-RECHECK = 0.5
-# A plain object's summary is written at most so often.
-SUMMARY_SECONDS = 1.0
 RESYNC_SECONDS = 600.0
 # Rights hold within a second; what can't be read after this time is told.
 UNREAD_SECONDS = 5.0
@@ -84,7 +80,9 @@ class Transparent:
         self._release = Release(context, types)
         # Namespaces in which the controller has its rights: the UID, and since when.
         self._entered: dict[str, tuple[str, float]] = {}
-        self._said_at: dict[Item, float] = {}
+        self._beside = Beside(context, self._preferences, self._sources)
+        # Those that have a FederatedNamespace, whoever wrote it.
+        self._housed: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._attached: list[TypeSync] = []
 
@@ -106,9 +104,8 @@ class Transparent:
                 for informer in (self._policies, self._preferences, self._asking):
                     group.create_task(informer.run())
                 # Before all policies are known, a default could be taken for a named one.
-                await self._policies.synced.wait()
-                await self._preferences.synced.wait()
-                await self._asking.synced.wait()
+                for informer in (self._policies, self._preferences, self._asking):
+                    await _synced(informer)
                 await self._resume()
                 self._group = group
                 for sync in self._attached:
@@ -180,6 +177,9 @@ class Transparent:
 
     def _federated_changed(self, sync: TypeSync, key: Key) -> None:
         """A federated object changed, or what it has in a member."""
+        if sync.kind.is_namespace and (key in sync.federated.store) != (key[0] in self._housed):
+            self._housed.symmetric_difference_update({key[0]})
+            self._all_of(key[0])
         asks = ("", key[0]) in self._asking.store
         federated = sync.federated.store.get(key)
         if not asks and not (federated is not None and marks.marked(federated)):
@@ -301,25 +301,24 @@ class Transparent:
         if not self._sources.known(name, namespace):
             return None
         if self._types.namespaces.federated(namespace) is None:
-            # Without it an object has no place, and loses what it had.
-            self._queue.add(("", namespace, ""))
-            return RECHECK
+            # Without it an object has no place; when there is one, all are looked at.
+            return None
         source, federated = self._sources.get(name, key), sync.federated.store.get(key)
         chosen = self._policy(asking, source)
         decision = decide.decide(
-            sync.kind, source, federated, chosen, self._planning(sync.kind, key, chosen)
+            sync.kind, source, federated, chosen, self._beside.planning(sync.kind, key, chosen)
         )
         if source is None:
-            self._said_at.pop(item, None)
+            self._beside.forget(name, key)
             return None
         if decision.act is Act.RELEASE and federated is not None:
             await self._release.one(sync, federated)
         await self._carry_out(sync, key, source, decision)
         if not (decision.kept or decision.act is Act.CREATE):
             return None
-        again = await self._plan(sync.kind, source, chosen)
+        again = await self._beside.plan(sync.kind, source, chosen)
         if decision.act is Act.NOTHING and federated is not None and again is None:
-            again = await self._summarize(item, sync, source, federated)
+            again = await self._beside.summarize(sync, source, federated)
         return again
 
     async def _carry_out(self, sync: TypeSync, key: Key, source: Json, decision: Decision) -> bool:
@@ -341,75 +340,15 @@ class Transparent:
                 sync.federated.learn(answer)
         return False
 
-    def _planning(self, kind: FederatedType, key: Key, chosen: Policy) -> Planning:
-        scalable = kind.target in SCALABLE and self._context.config.scheduler
-        present = self._preferences.store.get(key)
-        meant = present is not None and spec(present).get("targetKind") == kind.federated.kind
-        return Planning(asked=scalable and chosen.total is not None, present=scalable and meant)
 
-    async def _plan(self, kind: FederatedType, source: Json, chosen: Policy) -> float | None:
-        """Keep the ReplicaSchedulingPreference beside the federated object.
-
-        Raises:
-            ApiError: the host refused.
-        """
-        host, target = self._context.host, REPLICA_SCHEDULING_PREFERENCE
-        key = (str(metadata(source)["namespace"]), str(metadata(source)["name"]))
-        present = self._preferences.store.get(key)
-        planning = self._planning(kind, key, chosen)
-        if not planning.asked:
-            if present is not None and planning.present and marks.marked(present):
-                await writes.delete(host, target, present)
-                # The scheduler may be about to write its last plan.
-                return SUMMARY_SECONDS
-            return None
-        made = wanted.preference(
-            source, kind, chosen, self._context.home.name, self._context.clusters.labels
-        )
-        if present is None:
-            self._preferences.learn(await writes.create(host, target, made))
-        elif not marks.marked(present) or not planning.present:
-            text = "a ReplicaSchedulingPreference of this name is there; it is left alone"
-            self._context.events.warning(source, "AlreadyPlanned", text)
-        elif patch := decide.difference(spec(present), spec(made)):
-            version = {"resourceVersion": metadata(present).get("resourceVersion")}
-            body: Json = {"metadata": version, "spec": patch}
-            self._preferences.learn(await writes.change(host, target, key, body))
-        return None
-
-    async def _summarize(
-        self, item: Item, sync: TypeSync, source: Json, federated: Json
-    ) -> float | None:
-        """Write into an annotation of the plain object how it stands everywhere.
-
-        Raises:
-            ApiError: the host refused.
-        """
-        key = (item[1], item[2])
-        statuses = {
-            name: mapping(found.get("status"))
-            for name in self._context.clusters.members
-            if self._context.clusters.usable(name)
-            and (found := sync.members.get(name, key)) is not None
-        }
-        if self._context.home.name not in statuses:
-            statuses[fold.HOST] = mapping(source.get("status"))
-        text = fold.summary(sync.kind.target, source, federated, statuses)
-        patch = fold.change(source, text) if text is not None else None
-        if patch is None:
-            return None
-        now = asyncio.get_running_loop().time()
-        wait = self._said_at.get(item, -SUMMARY_SECONDS) + SUMMARY_SECONDS - now
-        if wait > 0:
-            return wait
-        self._said_at[item] = now
-        patch["metadata"]["uid"] = uid(source)
-        target = sync.kind.target
-        answer = await writes.change(
-            self._context.host, target, key, patch, fold.subresource(target)
-        )
-        self._sources.learn(item[0], answer)
-        return None
+async def _synced(informer: Informer) -> None:
+    """Wait for a cache, and say now and then what it waits for."""
+    while not informer.whole:
+        try:
+            await asyncio.wait_for(informer.synced.wait(), UNREAD_SECONDS)
+        except TimeoutError:
+            path, error = informer.source.path, informer.error
+            log.warning("transparent federation waits for %s: %s", path, error)
 
 
 def _as_namespace(obj: Json) -> Json:

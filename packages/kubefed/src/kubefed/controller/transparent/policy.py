@@ -159,9 +159,7 @@ def selector(text: str) -> Json:
             expressions.append({"key": match[1], "operator": operator, "values": values})
         elif match := _EQUAL.fullmatch(term):
             if match[2] == "!=":
-                expressions.append(
-                    {"key": match[1], "operator": _NOT_IN, "values": [match[3]]}
-                )
+                expressions.append({"key": match[1], "operator": _NOT_IN, "values": [match[3]]})
             elif equal.setdefault(match[1], match[3]) != match[3]:
                 raise PolicyError(f"{SELECTOR} {text!r} wants two values of {match[1]}")
         elif match := _PRESENT.fullmatch(term):

@@ -12,15 +12,17 @@ from fake_server import FakeClient, Server
 from kubefed.api import (
     CONFIG_MAP,
     DEPLOYMENT,
+    KUBEFED_CLUSTER,
     NAMESPACE,
     REPLICA_SCHEDULING_PREFERENCE,
     FederatedType,
     TargetKind,
 )
 from kubefed.controller import events
+from kubefed.controller.client import ApiError
 from kubefed.controller.leader import LEASE
 from kubefed.controller.objects import Json
-from kubefed.controller.transparent import controller, marks, release, rights, writes
+from kubefed.controller.transparent import beside, marks, release
 
 WEB = DEPLOYMENT.path("shop", "web")
 SHOP = NAMESPACE.path(name="shop")
@@ -36,8 +38,8 @@ class Shop(World):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(monkeypatch, ["far"])
-        monkeypatch.setattr(controller, "SUMMARY_SECONDS", 0.0)
-        monkeypatch.setattr(controller, "RECHECK", 0.001)
+        monkeypatch.setattr(beside, "SUMMARY_SECONDS", 0.0)
+        monkeypatch.setattr(beside, "LAST_PLAN_SECONDS", 0.01)
         monkeypatch.setattr(release, "RECHECK", 0.005)
         monkeypatch.setattr(release, "RECHECK_TYPES", 0.02)
         monkeypatch.setattr(events, "PER_SECOND", 10_000.0)
@@ -91,6 +93,9 @@ class Shop(World):
     def summary(self) -> Any:
         notes = ((self.host.get(WEB) or {}).get("metadata") or {}).get("annotations") or {}
         return json.loads(notes.get(marks.SUMMARY, "{}"))
+
+    def registered(self, name: str) -> Json:
+        return self.host.get(KUBEFED_CLUSTER.path(FEDERATION, name)) or {}
 
     def spec(self) -> Json:
         return (self.host.get(FEDERATED) or {}).get("spec", {})
@@ -362,9 +367,68 @@ async def test_what_changed_while_no_controller_ran_is_made_up_for(shop: Shop) -
     await shop.still()
 
 
-def test_rights_are_of_the_roles_that_are_installed() -> None:
-    assert writes.ROLE_BINDING.full_name == "rolebindings.rbac.authorization.k8s.io"
-    assert rights.ROLES == ("kubefed-transparent", "kubefed-transparent-types")
+async def test_a_kind_beyond_the_ten_is_federated_too(shop: Shop) -> None:
+    widget = TargetKind("example.com", "v1", "Widget", "widgets")
+    path = widget.path("shop", "w")
+    shop.enable(widget)
+    shop.host.put(path, {"spec": {"size": 1}, "status": {"phase": "Up"}})
+    await shop.start()
+    found = await until(lambda: shop.far.get(path))
+    assert found["spec"] == {"size": 1}
+    assert "status" not in found
+
+    def told() -> Any:
+        notes = (shop.host.get(path) or {})["metadata"].get("annotations") or {}
+        return notes.get(marks.SUMMARY)
+
+    # Custom kinds take no annotation by their status.
+    assert json.loads(await until(told))["clusters"] == {"far": {}, "home": {}}
+    await shop.still()
+
+
+async def test_a_host_that_is_no_member_is_never_written_but_annotated(shop: Shop) -> None:
+    shop.host.remove(KUBEFED_CLUSTER.path(FEDERATION, "home"))
+    shop.ask(**{"kubefed.io/total-replicas": "5"})
+    shop.apply(2)
+    await shop.start()
+    await until(lambda: shop.replicas() == 3)
+    await until(lambda: shop.summary().get("clusters", {}).keys() == {"far", "(host)"})
+    assert shop.labels(WEB) == {"app": "web"}
+    await shop.still()
+
+
+async def test_nothing_marked_is_written_to_a_cluster_that_nobody_knows(shop: Shop) -> None:
+    shop.far.before.append(_silent_about_itself)
+    shop.apply()
+    await shop.start()
+    await until(lambda: shop.labels(WEB).get(MANAGED))
+    states = await until(lambda: shop.states(DEPLOYMENT, "shop", "web"))
+    assert states["far"] == "CachedRetrievalFailed"
+    assert shop.far.get(WEB) is None
+    # What it says of itself when it was joined is enough.
+    uid = (shop.far.get(IDENTITY) or {})["metadata"]["uid"]
+    notes = {"metadata": {"annotations": {"kubefed.io/cluster-uid": uid}}}
+    shop.host.put(KUBEFED_CLUSTER.path(FEDERATION, "far"), shop.registered("far") | notes)
+    await until(lambda: shop.replicas() == 3)
+
+
+async def test_a_cluster_whose_account_may_not_look_is_known_by_its_address(shop: Shop) -> None:
+    shop.far.before.append(_forbidden)
+    shop.apply()
+    await shop.up()
+    assert shop.replicas() == 3
+
+
+def _silent_about_itself(method: str, path: str, body: Json | None) -> None:
+    del method, body
+    if path == IDENTITY:
+        raise OSError("no answer")
+
+
+def _forbidden(method: str, path: str, body: Json | None) -> None:
+    del method, body
+    if path == IDENTITY:
+        raise ApiError(403, "Forbidden", "no")
 
 
 class Crash:
