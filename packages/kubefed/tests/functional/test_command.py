@@ -12,6 +12,7 @@ from api_harness import merged_kubeconfig
 from federation_lab.cluster.control_plane import ControlPlane
 from kubefed import clients, errors, membership
 from kubefed.api import (
+    CLUSTER_ROLE,
     CONFIG_MAP,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
@@ -26,6 +27,8 @@ from kubefed.api import (
 from kubefed.cli import app
 from kubefed.clients import Resources
 from kubefed.install import CRD, await_gone
+from kubefed.policy import POLICY, POLICY_BINDING
+from kubefed.rbac import CLUSTER_ROLE_BINDING
 from typer.testing import CliRunner, Result
 
 pytestmark = pytest.mark.cluster
@@ -127,6 +130,18 @@ def test_the_host_joins_itself_and_keeps_its_namespace(kubefed: Command, host: R
     kubefed("join", HOST)
     kubefed("unjoin", HOST)
     assert host.get(NAMESPACE, FEDERATION) is not None
+
+
+def test_the_accounts_limits_go_with_its_role(kubefed: Command, member: Resources) -> None:
+    kubefed("join", MEMBER)
+    account = membership.account_name(MEMBER, HOST)
+    # All that upstream's client deletes of what limits the account knows.
+    assert member.delete(CLUSTER_ROLE_BINDING, f"kubefed-controller-manager:{account}")
+    assert member.get(POLICY, f"kubefed-{account}") is not None
+    assert member.delete(CLUSTER_ROLE, f"kubefed-controller-manager:{account}")
+    await_gone(member, POLICY, f"kubefed-{account}")
+    await_gone(member, POLICY_BINDING, f"kubefed-{account}")
+    kubefed("unjoin", MEMBER)
 
 
 def test_a_member_that_is_gone_leaves_by_force(kubefed: Command, host: Resources) -> None:

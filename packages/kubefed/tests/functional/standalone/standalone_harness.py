@@ -35,8 +35,10 @@ def shell(
 
 
 @contextlib.contextmanager
-def controller(line: str, environment: Mapping[str, str], log: Path) -> Generator[None]:
-    """A controller as long as the block lasts; it ends well when it is told to."""
+def controller(
+    line: str, environment: Mapping[str, str], log: Path, status: int | None = 0
+) -> Generator[None]:
+    """A controller as long as the block lasts; it ends with a status when it is told to."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {line}"],
@@ -49,7 +51,7 @@ def controller(line: str, environment: Mapping[str, str], log: Path) -> Generato
         yield
         assert process.poll() is None, log.read_text()
         process.terminate()
-        assert process.wait(timeout=20) == 0, log.read_text()
+        assert process.wait(timeout=20) == status or status is None, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
