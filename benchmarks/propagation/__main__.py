@@ -19,7 +19,7 @@ from pathlib import Path
 
 import machine
 from federation import NAMES, Controller, Federation, controller, standing
-from measure import Bench, bench, idle_share, in_sync, limit
+from measure import Baseline, Bench, bench, idle_share, in_sync, limit
 from report import Figures, as_json, show
 
 ALONE = 30
@@ -48,6 +48,11 @@ def options() -> argparse.Namespace:
         "--restart",
         action="store_true",
         help="restart the controller with all objects in place: seconds and writes",
+    )
+    parser.add_argument(
+        "--floor",
+        action="store_true",
+        help="also do every write that the objects cost, in the host too, with no controller",
     )
     parser.add_argument(
         "--idle", type=float, default=0.0, metavar="SECONDS", help="measure its CPU share at rest"
@@ -98,6 +103,12 @@ async def _burst(work: Bench, objects: int, figures: Figures) -> None:
         figures.direct = first + await work.write_directly(direct[half:])
 
 
+async def floor(federation: Federation, objects: int) -> Baseline:
+    """Do all writes of as many objects, while no controller runs."""
+    async with bench(federation) as work, asyncio.timeout(limit(objects)):
+        return await work.write_all([f"floor-{number}" for number in range(objects)])
+
+
 async def restart(federation: Federation, objects: int) -> tuple[float, int]:
     """Start the controller again with all in place; give seconds until in sync, and writes."""
     async with bench(federation) as work:
@@ -130,6 +141,8 @@ def main() -> None:
         if wanted.restart:
             objects = wanted.objects + wanted.alone
             figures.restart = asyncio.run(restart(federation, objects))
+        if wanted.floor:
+            figures.floor = asyncio.run(floor(federation, wanted.objects))
     figures.load = (before, machine.load())
     if wanted.format == "json":
         sys.stdout.write(as_json(figures) + "\n")

@@ -16,8 +16,12 @@ from typing import Any
 import machine
 from federation import HOST, Controller, Federation, samples
 from kubefed.api import CONFIG_MAP, NAMESPACE, FederatedType
-from kubefed.controller.client import Client
+from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
+from kubefed.controller import versions
+from kubefed.controller.client import MERGE_PATCH, Client
+from kubefed.controller.context import timestamp
 from kubefed.controller.events import PER_SECOND, WAITING
+from kubefed.controller.status import Outcome, render
 
 AT_A_TIME = 8
 # The work space of everything that is written.
@@ -133,6 +137,36 @@ class Bench:
         seconds = time.perf_counter() - began
         return Baseline(seconds, difference(_cpu(), before))
 
+    async def write_all(self, names: list[str]) -> Baseline:
+        """Do, without a controller, every write that a federated object costs.
+
+        The object, its finalizer, its copies in the members, its record, the record's status and
+        its own: what is left beyond this is the controller's own work.
+        """
+        before, began = _cpu(), time.perf_counter()
+        await _some_at_a_time([lambda name=name: self._write_all(name) for name in names])
+        seconds = time.perf_counter() - began
+        return Baseline(seconds, difference(_cpu(), before))
+
+    async def _write_all(self, name: str) -> None:
+        body = _federated(name)
+        made = await self._host.request("POST", FEDERATED.path(SPACE), body=body)
+        path = FEDERATED.path(SPACE, name)
+        finalizer = {"metadata": {"finalizers": [SYNC_FINALIZER]}}
+        await self._host.request("PATCH", path, body=finalizer, content_type=MERGE_PATCH)
+        await self._write_everywhere(name)
+        record = versions.record(made, FEDERATED, CONFIG_MAP)
+        kind = versions.record_kind(FEDERATED)
+        there = await self._host.request("POST", kind.path(SPACE), body=record)
+        hashes = versions.template_hash(made), versions.overrides_hash(made)
+        recorded = versions.Recorded(*hashes, dict.fromkeys(self._planes, "rv:1"))
+        there["status"] = versions.record_status(recorded)
+        record_path = kind.path(SPACE, there["metadata"]["name"])
+        await self._host.request("PUT", f"{record_path}/status", body=there)
+        outcome = Outcome(clusters=dict.fromkeys(self._planes, PropagationStatus.OK))
+        state = {"status": render(made, outcome, timestamp())}
+        await self._host.request("PATCH", f"{path}/status", body=state, content_type=MERGE_PATCH)
+
     async def _write_everywhere(self, name: str) -> None:
         # Each member has its own body: the client must not be spared any of the work.
         await asyncio.gather(
@@ -143,13 +177,7 @@ class Bench:
         )
 
     async def _post(self, name: str) -> float:
-        body = _object(
-            FEDERATED,
-            name,
-            namespace=SPACE,
-            spec={"template": {"data": DATA}} | _everywhere(),
-        )
-        await self._host.request("POST", FEDERATED.path(SPACE), body=body)
+        await self._host.request("POST", FEDERATED.path(SPACE), body=_federated(name))
         return time.perf_counter()
 
     async def post_all(self, names: list[str]) -> Burst:
@@ -329,6 +357,11 @@ def _object(kind: Any, name: str, *, namespace: str = "", **fields: Any) -> Json
 
 def _plain(name: str) -> Json:
     return _object(CONFIG_MAP, name, namespace=SPACE, data=DATA)
+
+
+def _federated(name: str) -> Json:
+    template = {"template": {"data": DATA}}
+    return _object(FEDERATED, name, namespace=SPACE, spec=template | _everywhere())
 
 
 def _everywhere() -> Json:

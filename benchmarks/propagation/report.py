@@ -26,6 +26,7 @@ class Figures:
         alone_directly: seconds of objects written alone into every member.
         memory: the controller's before and after, in MiB.
         restart: seconds until in sync, and writes until then and a while after.
+        floor: every write that as many objects cost, done without a controller.
         idle: the controller's share of one core.
         profiled: whether the controller ran under a profiler.
     """
@@ -39,6 +40,7 @@ class Figures:
     alone_directly: list[float] = dataclasses.field(default_factory=list[float])
     memory: tuple[float, float] = (0.0, 0.0)
     restart: tuple[float, int] | None = None
+    floor: Baseline | None = None
     idle: float | None = None
     profiled: bool = False
 
@@ -88,6 +90,9 @@ class Figures:
                 found[f"{name}_p99_seconds"] = quantile(values, 0.99)
         if self.restart is not None:
             found["restart_seconds"], found["restart_writes"] = self.restart
+        if self.floor is not None and self.burst is not None:
+            found["floor_per_second"] = self.burst.objects / self.floor.seconds
+            found["floor_cpu_seconds"] = self.floor.cpu
         if self.idle is not None:
             found["idle_share_of_a_core"] = self.idle
         return found
@@ -108,7 +113,7 @@ def show(figures: Figures) -> None:
         table.add_row(*row)
     console.print(table)
     if figures.burst is not None and figures.direct is not None:
-        console.print(_where(figures.burst, figures.direct))
+        console.print(_where(figures.burst, figures.direct, figures.floor))
 
 
 def _rows(figures: Figures) -> list[tuple[str, ...]]:
@@ -122,6 +127,7 @@ def _rows(figures: Figures) -> list[tuple[str, ...]]:
                 f"{found['direct_per_second']:.1f}",
                 f"{found['ratio_to_direct']:.2f}",
             ),
+            *_floor_row(found),
             ("last post answered, s", f"{found['posted_seconds']:.2f}"),
             ("last object everywhere, s", f"{found['everywhere_seconds']:.2f}"),
             ("last status written, s", f"{found['booked_seconds']:.2f}"),
@@ -146,15 +152,24 @@ def _rows(figures: Figures) -> list[tuple[str, ...]]:
     return rows
 
 
-def _where(burst: Burst, direct: Baseline) -> Table:
+def _floor_row(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    if "floor_per_second" not in found:
+        return []
+    rate, direct = found["floor_per_second"], found["direct_per_second"]
+    name = "  the same writes without a controller"
+    return [(name, f"{rate:.1f}", f"{direct:.1f}", f"{rate / direct:.2f}")]
+
+
+def _where(burst: Burst, direct: Baseline, floor: Baseline | None) -> Table:
     table = Table(title="CPU time of an object, until its status is written, ms")
-    for column in ("program", "federated", "written directly", "ratio"):
+    ways = {"federated": burst.cpu, "written directly": direct.cpu}
+    if floor is not None:
+        ways["all its writes, no controller"] = floor.cpu
+    for column in ("program", *ways):
         table.add_column(column, justify="left" if column == "program" else "right")
     names = sorted(burst.cpu, key=lambda name: -burst.cpu[name])
-    rows = [(name, burst.cpu[name], direct.cpu.get(name, 0.0)) for name in names]
-    rows.append(("all", sum(burst.cpu.values()), sum(direct.cpu.values())))
-    for name, mine, base in rows:
-        one, other = 1000 * mine / burst.objects, 1000 * base / burst.objects
-        ratio = "" if name == "controller" else f"{mine / base:.2f}" if base else ""
-        table.add_row(name, f"{one:.1f}", f"{other:.1f}", ratio)
+    rows = {name: [used.get(name, 0.0) for used in ways.values()] for name in names}
+    rows["all"] = [sum(used.values()) for used in ways.values()]
+    for name, values in rows.items():
+        table.add_row(name, *(f"{1000 * value / burst.objects:.1f}" for value in values))
     return table
