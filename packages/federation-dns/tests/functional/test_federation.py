@@ -34,7 +34,7 @@ def test_a_killed_region_leaves_and_returns(federation: Federation) -> None:
     took = eventually(
         lambda: all(r.ask(WEB) == rest for r in federation.others("napoli")), 25, "napoli is out"
     )
-    assert took < 4.0  # withdraw-after is 2 here
+    assert took < 10.0  # the promise itself, for a busy machine; withdraw-after is 2 here
     # Its own name keeps its answer, and its server, alone, changes nothing.
     assert federation["palermo"].ask(f"web.shop.svc.napoli.{ZONE}") == [victim.address()]
     assert victim.ask(WEB) == everywhere
@@ -95,7 +95,7 @@ def test_an_emptied_zone_is_put_right(federation: Federation) -> None:
     region.update(empty)
     assert region.ask(WEB) == []
     took = eventually(lambda: region.ask(WEB) == everywhere, 25, "the zone is whole again")
-    assert took < 5.0  # 15 by promise, divided by four, and some
+    assert took < 15.0  # the promise itself, for a busy machine
     region.update(lambda u: u.replace(f"{WEB}.", 15, "A", "203.0.113.66"))
     eventually(lambda: region.ask(WEB) == everywhere, 25, "an altered answer is put right")
 
