@@ -11,15 +11,19 @@ from api_harness import FEDERATION, admin, cluster, federated
 from federation_lab.cluster.control_plane import ControlPlane
 from kubefed import clients, errors, install, rbac
 from kubefed.api import (
+    CLUSTER_PROPAGATED_VERSION,
     CLUSTER_ROLE,
     CONFIG_MAP,
     CONFIG_NAME,
     CONTROLLER_ACCOUNT,
     DEPLOYMENT,
+    FEDERATED_SERVICE_STATUS,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
     KUBEFED_CONFIG,
     NAMESPACE,
+    PROPAGATED_VERSION,
+    REPLICA_SCHEDULING_PREFERENCE,
     SERVICE_ACCOUNT,
     STANDARD_KINDS,
     SYNC_FINALIZER,
@@ -179,3 +183,136 @@ def test_an_operation_that_overrides_do_not_know(host_api: Resources) -> None:
     manifest["spec"] = {"overrides": [{"clusterName": "a", "clusterOverrides": [operation]}]}
     with pytest.raises(errors.Refused, match="should match"):
         host_api.create(kind, manifest)
+
+
+# Kinds that v0.10.0 has no webhook for: their schemas are all that is asked of them.
+
+
+def bare(kind: TargetKind, **fields: object) -> Manifest:
+    namespace = {"namespace": "default"} if kind.namespaced else {}
+    metadata = {"name": f"bare-{next(_numbers)}", **namespace}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **fields}
+
+
+FEDERATED_CONFIG_MAP = FederatedType.of(CONFIG_MAP).federated
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        (REPLICA_SCHEDULING_PREFERENCE, {"spec": {"totalReplicas": 3}}, "targetKind: Required"),
+        (REPLICA_SCHEDULING_PREFERENCE, {"spec": {"targetKind": "A"}}, "totalReplicas: Required"),
+        (
+            REPLICA_SCHEDULING_PREFERENCE,
+            {"spec": {"targetKind": "A", "totalReplicas": "3"}},
+            "must be of type integer",
+        ),
+        (FEDERATED_CONFIG_MAP, {}, "spec: Required"),
+        (FEDERATED_CONFIG_MAP, {"spec": {"placement": {"clusters": [{}]}}}, "name: Required"),
+        (FEDERATED_CONFIG_MAP, {"spec": {"placement": {"clusters": ["a"]}}}, "must be of type"),
+        (
+            FEDERATED_CONFIG_MAP,
+            {"spec": {"placement": {"clusterSelector": {"matchExpressions": [{"key": "a"}]}}}},
+            "operator: Required",
+        ),
+        (
+            FEDERATED_CONFIG_MAP,
+            {"spec": {"overrides": [{"clusterOverrides": [{"value": 1}]}]}},
+            "path: Required",
+        ),
+        (FEDERATED_SERVICE_STATUS, {"clusterStatus": [{"status": {}}]}, "clusterName: Required"),
+        (FEDERATED_SERVICE_STATUS, {"clusterStatus": [{"clusterName": "a"}]}, "status: Required"),
+    ],
+)
+def test_a_schemas_refusal(
+    host_api: Resources, kind: TargetKind, fields: Manifest, text: str
+) -> None:
+    with pytest.raises(errors.Refused, match=text):
+        Resources(host_api.api, dry_run=True).create(kind, bare(kind, **fields))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (REPLICA_SCHEDULING_PREFERENCE, {}),
+        # What makes no sense shows in what is done, not in a refusal.
+        (REPLICA_SCHEDULING_PREFERENCE, {"spec": {"targetKind": "Pod", "totalReplicas": -1}}),
+        (
+            REPLICA_SCHEDULING_PREFERENCE,
+            {
+                "spec": {
+                    "targetKind": "FederatedDeployment",
+                    "totalReplicas": 9,
+                    "rebalance": True,
+                    "intersectWithClusterSelector": True,
+                    "clusters": {"*": {"weight": 1}, "a": {"minReplicas": 1, "maxReplicas": 2}},
+                }
+            },
+        ),
+        (FEDERATED_CONFIG_MAP, {"spec": {}}),
+        (
+            FEDERATED_CONFIG_MAP,
+            {
+                "spec": {
+                    "overrides": [
+                        {
+                            "clusterName": "a",
+                            "clusterOverrides": [{"op": "", "path": "/metadata/name"}],
+                        }
+                    ]
+                }
+            },
+        ),
+        (FEDERATED_SERVICE_STATUS, {"clusterStatus": [{"clusterName": "a", "status": {"x": 1}}]}),
+        (PROPAGATED_VERSION, {}),
+        (CLUSTER_PROPAGATED_VERSION, {}),
+    ],
+)
+def test_what_a_schema_takes_it_keeps(
+    host_api: Resources, kind: TargetKind, fields: Manifest
+) -> None:
+    made = Resources(host_api.api, dry_run=True).create(kind, bare(kind, **fields))
+    assert {name: made[name] for name in fields} == fields
+
+
+def test_replicas_are_retained_only_where_there_are_some(host_api: Resources) -> None:
+    trial = Resources(host_api.api, dry_run=True)
+    retained: list[bool] = []
+    for target in (DEPLOYMENT, CONFIG_MAP):
+        kind = FederatedType.of(target).federated
+        made = trial.create(kind, bare(kind, spec={"retainReplicas": True, "unknown": 1}))
+        retained.append("retainReplicas" in made["spec"])
+        assert "unknown" not in made["spec"]
+    assert retained == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ({"templateVersion": "a"}, "overridesVersion: Required"),
+        ({"overridesVersion": "a"}, "templateVersion: Required"),
+        (
+            {
+                "templateVersion": "",
+                "overridesVersion": "a",
+                "clusterVersions": [{"clusterName": "a"}],
+            },
+            "version: Required",
+        ),
+    ],
+)
+def test_versions_are_whole(host_api: Resources, status: Manifest, text: str) -> None:
+    manifest = bare(PROPAGATED_VERSION)
+    host_api.create(PROPAGATED_VERSION, manifest)
+    name = manifest["metadata"]["name"]
+    try:
+        with pytest.raises(errors.Refused, match=text):
+            host_api.request(
+                "PATCH",
+                f"{PROPAGATED_VERSION.path('default', name)}/status",
+                body={"status": status},
+                content_type="application/merge-patch+json",
+                what="write a status",
+            )
+    finally:
+        host_api.delete(PROPAGATED_VERSION, name, "default")
