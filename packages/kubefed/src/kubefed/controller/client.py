@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ANSWER = 256 * 1024 * 1024
 MAX_EVENT = 32 * 1024 * 1024
 REQUEST_SECONDS = 30.0
+# How long a server's word that it takes no writes for now (429) is heeded at most.
+LONGEST_PAUSE = 120.0
 # The API server sends a bookmark about every minute, so a watch silent for longer is dead.
 SILENT_SECONDS = 100.0
 MERGE_PATCH = "application/merge-patch+json"
@@ -168,6 +170,8 @@ class Client:
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        # When, by the loop's clock, the server takes writes again.
+        self._paused_until = 0.0
 
     @property
     def connection(self) -> Connection:
@@ -213,6 +217,7 @@ class Client:
             aiohttp.ClientError, TimeoutError, OSError: there was no answer.
         """
         if method not in _READS:
+            await self._until_allowed(timeout_s)
             self._guard()
         data = None if body is None else _encode(body).encode()
         async with self._open().request(
@@ -226,7 +231,22 @@ class Client:
             proxy=self._connection.proxy or None,
         ) as response:
             content = await read_capped(response, MAX_ANSWER)
-            return self._parse(response, content, f"{method} {path}")
+            try:
+                return self._parse(response, content, f"{method} {path}")
+            except ApiError as error:
+                if error.status == 429 and method not in _READS:
+                    pause = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                    self._paused_until = asyncio.get_running_loop().time() + pause
+                raise
+
+    async def _until_allowed(self, timeout_s: float) -> None:
+        """Wait for as long as the server asked to, if that is no longer than a write may take."""
+        pause = self._paused_until - asyncio.get_running_loop().time()
+        if pause > timeout_s:
+            text = f"{self.name} takes no writes for {pause:.0f} s yet"
+            raise ApiError(429, "TooManyRequests", text, pause)
+        if pause > 0:
+            await asyncio.sleep(pause)
 
     async def text(self, path: str, *, timeout_s: float) -> str:
         """Get a short text, such as that of /healthz, whatever its status.
