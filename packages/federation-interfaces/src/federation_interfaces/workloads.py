@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from federation_interfaces.cluster import Cluster, ClusterError
 from federation_interfaces.kubefed_member import FederatedKind
 
-MANAGED = "kubefed.io/managed=true"
+# In a host that is a member, what its users made carries the label too, and a mark of its own.
+MANAGED = "kubefed.io/managed=true,kubefed.io/source!=true"
 DELETE_SECONDS = 20.0
 
 

@@ -286,11 +286,12 @@ class TestDeletingWorkloads:
     def test_only_the_federations_and_namespaces_last(self):
         server = self.server()
         assert delete_managed(cluster(server), KINDS) == 2
+        carried = "kubefed.io%2Fmanaged%3Dtrue%2Ckubefed.io%2Fsource%21%3Dtrue"
         assert [(method, path.removeprefix("/base")) for method, path, _ in server.asked] == [
-            ("GET", "/apis/apps/v1/deployments?labelSelector=kubefed.io%2Fmanaged%3Dtrue"),
+            ("GET", f"/apis/apps/v1/deployments?labelSelector={carried}"),
             ("DELETE", "/apis/apps/v1/namespaces/shop/deployments/web"),
             ("DELETE", "/apis/apps/v1/namespaces/shop/deployments/api"),
-            ("GET", "/api/v1/namespaces?labelSelector=kubefed.io%2Fmanaged%3Dtrue"),
+            ("GET", f"/api/v1/namespaces?labelSelector={carried}"),
             ("DELETE", "/api/v1/namespaces/shop"),
         ]
 

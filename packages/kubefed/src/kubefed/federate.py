@@ -202,7 +202,7 @@ def describe(manifest: Manifest) -> str:
 
 
 def _own_labels(target: TargetKind, labels: dict[str, str]) -> dict[str, str]:
-    dropped = {"kubefed.io/managed"}
+    dropped = {"kubefed.io/managed", "kubefed.io/source", "kubefed.io/federate"}
     if target.kind == "Namespace":
         dropped.add("kubernetes.io/metadata.name")
     return {name: value for name, value in labels.items() if name not in dropped}

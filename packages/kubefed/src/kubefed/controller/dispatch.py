@@ -13,6 +13,7 @@ from kubefed.controller.client import MERGE_PATCH, ApiError, NotLeaderError
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.objects import Json, key_of, labels, managed, mapping, uid
 from kubefed.controller.plan import DesiredError, Operation, Subject, Verb, desired_in
+from kubefed.controller.transparent import marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,13 +161,14 @@ class Dispatcher:
         return Result(PropagationStatus.OK, answer)
 
     async def _claim(self, client: Client, source: Json) -> Result:
-        """Give a source the federation's label, and change nothing else of it."""
+        """Give a source the federation's labels, and change nothing else of it."""
+        wanted = {MANAGED_LABEL: MANAGED, marks.SOURCE: "true"}
         namespace, name = key_of(source)
         try:
             await client.request(
                 "PATCH",
                 self._subject.kind.target.path(namespace or None, name),
-                body={"metadata": {"uid": uid(source), "labels": {MANAGED_LABEL: MANAGED}}},
+                body={"metadata": {"uid": uid(source), "labels": wanted}},
                 content_type=MERGE_PATCH,
                 timeout_s=OPERATION_SECONDS,
             )
@@ -224,11 +226,12 @@ async def release(
         ApiError: the member refused.
     """
     namespace, name = key_of(current)
+    ours = [MANAGED_LABEL] + ([marks.SOURCE] if marks.SOURCE in labels(current) else [])
     try:
         await client.request(
             "PATCH",
             path(namespace or None, name),
-            body={"metadata": {"uid": uid(current), "labels": {MANAGED_LABEL: None}}},
+            body={"metadata": {"uid": uid(current), "labels": dict.fromkeys(ours)}},
             content_type=MERGE_PATCH,
             timeout_s=OPERATION_SECONDS,
         )

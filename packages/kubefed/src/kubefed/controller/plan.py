@@ -235,7 +235,9 @@ def remove(
         claim = member.name in placed or member.name in recorded
         if not member.ready:
             # A label that stays behind in an orphan is taken off when the cluster is back.
-            if claim and not subject.orphan:
+            # Nobody waits to let go of a source.
+            own = subject.kept and member.home
+            if claim and not (subject.orphan or own):
                 plan.statuses[member.name] = PropagationStatus.CLUSTER_NOT_READY
         elif not member.known:
             if claim:
@@ -382,7 +384,7 @@ def _at_home(plan: Plan, subject: Subject, member: Member, *, selected: bool) ->
     elif not selected:
         if member.current is not None:
             plan.operations.append(Operation(member.name, Verb.RELEASE, member.current))
-    elif member.current is None and source:
+    elif source and (member.current is None or marks.SOURCE not in labels(member.current)):
         meta = metadata(subject.federated)
         identity = {"name": meta.get("name"), "uid": source}
         if subject.kind.target.namespaced:
@@ -396,7 +398,11 @@ def _take_away(plan: Plan, subject: Subject, member: Member) -> None:
     current = member.current
     if current is None:
         return
-    if subject.is_host_namespace(current) or subject.is_source(current):
+    if (
+        subject.is_host_namespace(current)
+        or subject.is_source(current)
+        or marks.SOURCE in labels(current)
+    ):
         plan.operations.append(Operation(member.name, Verb.RELEASE, current))
     elif deleting(current):
         plan.statuses[member.name] = PropagationStatus.WAITING_FOR_REMOVAL

@@ -10,9 +10,10 @@ from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
 from kubefed.controller import left_behind, plan, status
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, Key, deleting, finalizers, managed, uid
+from kubefed.controller.objects import Json, Key, deleting, finalizers, labels, managed, uid
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
 from kubefed.controller.queue import RETRY
+from kubefed.controller.transparent import marks
 
 if TYPE_CHECKING:
     from kubefed.api.kinds import FederatedType
@@ -119,7 +120,7 @@ class Removal:
         return [
             member.name
             for member in members
-            if not member.ready
+            if not (member.ready or (subject.kept and member.home))
             and (member.name in claims or member.current is not None)
             and self._context.clusters.forgotten(member.name)
         ]
@@ -206,7 +207,13 @@ class Removal:
         what = left_behind.item(self._kind.target, target_key)
         operations = [
             # A deletion that didn't wait for this cluster is brought to its end now.
-            Operation(name, Verb.DELETE if what in left.of(name) else Verb.RELEASE, current)
+            Operation(
+                name,
+                Verb.DELETE
+                if what in left.of(name) and marks.SOURCE not in labels(current)
+                else Verb.RELEASE,
+                current,
+            )
             for name in holders
             if (current := self._members.get(name, target_key)) is not None
             and (key, name) not in self._members.flights

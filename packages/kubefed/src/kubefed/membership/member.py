@@ -25,6 +25,7 @@ from kubefed.api import (
     TargetKind,
 )
 from kubefed.clients import Resources, from_token
+from kubefed.controller.transparent import marks
 from kubefed.dryrun import label
 from kubefed.policy import POLICY, POLICY_BINDING, REFUSAL, policy, policy_binding
 
@@ -178,6 +179,10 @@ def remove_member(
     return left
 
 
+# In a host that is a member, what its users made carries the label too, and a mark of its own.
+_CARRIED = f"{MANAGED_LABEL}={MANAGED},{marks.SOURCE}!=true"
+
+
 def purge_objects(
     api: ApiClient, *, kinds: Iterable[TargetKind], namespace: str, dry_run: bool = False
 ) -> list[str]:
@@ -199,7 +204,7 @@ def purge_objects(
     guarded = {*GUARDED_NAMESPACES, namespace}
     left: list[str] = []
     for kind in sorted(kinds, key=lambda each: each == NAMESPACE):
-        for item in member.list(kind, selector=f"{MANAGED_LABEL}={MANAGED}"):
+        for item in member.list(kind, selector=_CARRIED):
             name, where = item["metadata"]["name"], item["metadata"].get("namespace")
             if guarded & {where, name if kind == NAMESPACE else None}:
                 continue
@@ -222,7 +227,7 @@ def managed_objects(api: ApiClient, *, kinds: Iterable[TargetKind]) -> list[str]
     member = Resources(api)
     found: list[str] = []
     for kind in kinds:
-        for item in member.list(kind, selector=f"{MANAGED_LABEL}={MANAGED}"):
+        for item in member.list(kind, selector=_CARRIED):
             metadata = item["metadata"]
             found.append(label(kind, metadata["name"], metadata.get("namespace")))
     return sorted(found)

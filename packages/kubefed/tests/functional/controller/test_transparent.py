@@ -131,6 +131,8 @@ def test_kubectl_apply_from_first_to_last(federation: Federation) -> None:
         source = shop.source()
         assert source["spec"]["replicas"] == 2
         assert source["metadata"]["generation"] == 1
+        assert shop.labels(source)[marks.SOURCE] == "true"
+        assert marks.SOURCE not in shop.labels(shop.copy())
         assert marks.FEDERATE not in shop.labels(shop.far.get(NAMESPACE.path(name=shop.name)))
         # What each cluster makes by itself isn't federated.
         for kind, name in (("configmap", "kube-root-ca.crt"), ("replicaset", "web")):
@@ -228,7 +230,7 @@ def test_the_label_goes_and_comes_back_and_a_restart_between(federation: Federat
         eventually(lambda: MANAGED not in shop.labels(shop.copy()))
         assert shop.copy()["metadata"]["uid"] == uid
         assert shop.copy()["spec"]["replicas"] == 2
-        eventually(lambda: MANAGED not in shop.labels(shop.source()))
+        eventually(lambda: not {MANAGED, marks.SOURCE} & shop.labels(shop.source()).keys())
         assert shop.summary() == {}
         binding = ROLE_BINDINGS.path(shop.name, rights.ROLE)
         eventually(lambda: shop.host.get(binding) is None)

@@ -67,13 +67,16 @@ def object_excluded(obj: Json) -> str:
 def is_copy(obj: Json, federated: Json | None, target: TargetKind) -> bool:
     """Whether a plain object in the host is what the federation has put there.
 
-    It carries the label, and no federated object says that it is kept for this very object.
+    It carries the label, not that of a source, and no federated object says that it is kept for
+    this very object.
 
     Args:
         obj: the plain object.
         federated: the federated object of its name, None if there is none.
         target: its kind.
     """
+    if marks.SOURCE in labels(obj):
+        return False
     return managed(obj) and not (
         federated is not None and marks.source_uid(federated, target) == uid(obj)
     )

@@ -3,12 +3,14 @@
 | object | how it is known |
 |---|---|
 | source: a plain object in the host | a marked federated object names its UID as owner |
-| copy: what was propagated | label `kubefed.io/managed`, and no marked federated object owns it |
+| source in a host that is a member | labels `kubefed.io/managed` and `kubefed.io/source` |
+| copy: what was propagated | label `kubefed.io/managed`, and nothing of the above |
 | federated object kept by this controller | label `kubefed.io/transparent` (marked) |
 | federated object that somebody wrote | no such label: it is left alone |
 
-A source in a host that is a member too carries `kubefed.io/managed` like every copy (DNS and
-status look for it), so that label alone says nothing; ownership by UID decides.
+A source in a host that is a member too carries `kubefed.io/managed` like every copy, since DNS and
+status look for it. Whoever deletes what the federation has put into a cluster (unjoin) must leave
+out what carries `kubefed.io/source`: a user made it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 FEDERATE = "kubefed.io/federate"
 # Label of what this controller made.
 MARK = "kubefed.io/transparent"
+# Label of a source, given and taken together with the managed label.
+SOURCE = "kubefed.io/source"
 # Annotation of a marked federated object: a ReplicaSchedulingPreference of ours plans for it.
 PLANNED = "kubefed.io/planned"
 # Annotation of a federated object that is about to be deleted: the orphan annotation is ours.

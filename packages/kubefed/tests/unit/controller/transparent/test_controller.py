@@ -58,6 +58,13 @@ class Shop(World):
         meta = {"labels": {marks.FEDERATE: "true"}, "annotations": notes}
         self.host.put(SHOP, {"metadata": meta})
 
+    def unask(self) -> None:
+        """Take the label off, and no other."""
+        labels = {
+            name: value for name, value in self.labels(SHOP).items() if name != marks.FEDERATE
+        }
+        self.host.label(SHOP, labels)
+
     def apply(self, replicas: int = 3, **notes: str) -> None:
         """Change what the user wants, as kubectl apply does: everybody else's fields stay."""
         known = self.host.get(WEB) or {"metadata": {"labels": {"app": "web"}}, "status": {}}
@@ -143,9 +150,10 @@ async def test_a_plain_object_is_everywhere_and_only_labelled_at_home(shop: Shop
     after = shop.host.get(WEB) or {}
     assert after["spec"] == before["spec"]
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    assert after["metadata"]["labels"] == {"app": "web", MANAGED: "true"}
+    assert after["metadata"]["labels"] == {"app": "web", MANAGED: "true", marks.SOURCE: "true"}
     assert set(after["metadata"]["annotations"]) == {marks.SUMMARY}
-    assert shop.labels(SHOP) == {marks.FEDERATE: "true", MANAGED: "true"}
+    assert shop.labels(SHOP) == {marks.FEDERATE: "true", MANAGED: "true", marks.SOURCE: "true"}
+    assert not shop.labels(WEB, shop.far).keys() & {marks.SOURCE}
     assert marks.FEDERATE not in shop.labels(SHOP, shop.far)
     assert not [line for line in shop.host.writes(WEB) if not line.startswith("PATCH")]
     await shop.still()
@@ -203,7 +211,7 @@ async def test_a_source_made_anew_has_copies_made_anew(shop: Shop) -> None:
 async def test_without_the_label_everything_runs_on_and_nothing_is_left_behind(shop: Shop) -> None:
     shop.apply()
     await shop.up()
-    shop.host.label(SHOP, {MANAGED: "true"})
+    shop.unask()
     await until(lambda: shop.host.get(FEDERATED) is None)
     await until(lambda: shop.host.get(FNS) is None)
     await shop.still()
@@ -227,7 +235,7 @@ async def test_a_label_put_back_in_the_middle_ends_well(shop: Shop) -> None:
     shop.apply()
     await shop.up()
     for _ in range(3):
-        shop.host.label(SHOP, {MANAGED: "true"})
+        shop.unask()
         await calm(0.002)
         shop.ask()
         await calm(0.001)
@@ -333,7 +341,7 @@ async def test_somebodys_objects_keep_the_namespace_federated(shop: Shop) -> Non
     await shop.up()
     shop.federate(CONFIG_MAP, "shop", "mine", "far", template={"data": {}})
     await until(lambda: shop.far.get(CONFIG_MAP.path("shop", "mine")))
-    shop.host.label(SHOP, {MANAGED: "true"})
+    shop.unask()
     await until(lambda: shop.host.get(FEDERATED) is None)
     await until(lambda: not marks.marked(shop.host.get(FNS) or {"metadata": {}}))
     await shop.still()
@@ -360,7 +368,7 @@ async def test_what_changed_while_no_controller_ran_is_made_up_for(shop: Shop) -
     await shop.start()
     await until(lambda: shop.replicas() == 6)
     await shop.stop()
-    shop.host.label(SHOP, {MANAGED: "true"})
+    shop.unask()
     await shop.start()
     await until(lambda: shop.host.get(FNS) is None and shop.host.get(FEDERATED) is None)
     assert shop.replicas() == 6
@@ -486,7 +494,7 @@ async def test_a_crash_after_any_write_changes_nothing_of_the_end(
     await crash.over(shop, shop.settled)
     copied = shop.copy()["metadata"]["uid"]
 
-    shop.host.label(SHOP, {MANAGED: "true"})
+    shop.unask()
     bindings = "rbac.authorization.k8s.io/rolebindings"
 
     def let_go() -> bool:

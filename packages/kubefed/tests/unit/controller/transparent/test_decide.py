@@ -151,6 +151,12 @@ def test_a_copy_in_the_host_is_no_source() -> None:
     assert decided(source(metadata={"uid": "s2"}), kept()) == decide.NOTHING
 
 
+def test_what_is_marked_as_a_source_is_federated_again() -> None:
+    # Its host left the federation, and the namespace too, while nobody could take the labels off.
+    labels = {"kubefed.io/managed": "true", marks.SOURCE: "true"}
+    assert decided(source(metadata={"labels": labels}), None).act is Act.CREATE
+
+
 def test_a_source_that_carries_the_label_stays_a_source() -> None:
     assert decided(source(), kept()).kept
 

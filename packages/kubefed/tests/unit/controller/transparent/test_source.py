@@ -36,7 +36,8 @@ def federated(owner: str = SOURCE, **meta: Any) -> Json:
 
 def held(uid: str = SOURCE, **labels: str) -> Json:
     meta = {"namespace": "shop", "name": "web", "uid": uid, "resourceVersion": "5"}
-    return {"metadata": meta | {"labels": {"kubefed.io/managed": "true"} | labels}}
+    found = {"kubefed.io/managed": "true"} | ({marks.SOURCE: "true"} if uid == SOURCE else {})
+    return {"metadata": meta | {"labels": found | labels}}
 
 
 def acts(made: plan.Plan) -> dict[str, Verb]:
@@ -59,6 +60,18 @@ def test_a_labelled_source_is_left_alone_whatever_the_template_says() -> None:
     made = propagated(Member("home", home=True, current=held()))
     assert acts(made) == {"far": Verb.CREATE}
     assert made.statuses == {"home": PropagationStatus.OK}
+
+
+def test_a_source_without_its_mark_gets_it_again() -> None:
+    unmarked = held()
+    del unmarked["metadata"]["labels"][marks.SOURCE]
+    assert acts(propagated(Member("home", home=True, current=unmarked)))["home"] is Verb.CLAIM
+
+
+def test_a_host_that_is_away_keeps_no_deletion_waiting() -> None:
+    members = [Member("home", home=True, ready=False), Member("far", ready=False)]
+    made = plan.remove(Subject(federated(), KIND), EVERYWHERE, members, {})
+    assert made.statuses == {"far": PropagationStatus.CLUSTER_NOT_READY}
 
 
 def test_a_deleted_source_is_not_made_again() -> None:
@@ -85,6 +98,21 @@ def test_deletion_takes_the_copies_and_not_the_source(home: bool | None) -> None
     members = [Member("home", home=home, current=held()), Member("far", current=held("copy"))]
     made = plan.remove(Subject(federated(), KIND), EVERYWHERE, members, {})
     assert acts(made) == {"home": Verb.RELEASE, "far": Verb.DELETE}
+
+
+def test_what_is_marked_as_a_source_is_deleted_by_nobody() -> None:
+    somebodys = federated(labels={}, owner="")
+    made = plan.remove(Subject(somebodys, KIND), EVERYWHERE, [Member("far", current=held())], {})
+    assert acts(made) == {"far": Verb.RELEASE}
+
+
+def test_letting_go_of_a_source_takes_both_labels() -> None:
+    client = Answers(held())
+    carried_out(client, Verb.RELEASE, held())
+    assert client.asked[-1][1]["metadata"]["labels"] == {
+        "kubefed.io/managed": None,
+        marks.SOURCE: None,
+    }
 
 
 def test_an_ordinary_federated_object_is_put_in_the_host_as_ever() -> None:
@@ -120,7 +148,10 @@ def test_a_host_that_nobody_knew_is_found_out_before_it_is_written() -> None:
     assert result.status == PropagationStatus.OK
     assert [method for method, _ in client.asked] == ["POST", "GET", "PATCH"]
     assert client.asked[-1][1] == {
-        "metadata": {"uid": SOURCE, "labels": {"kubefed.io/managed": "true"}}
+        "metadata": {
+            "uid": SOURCE,
+            "labels": {"kubefed.io/managed": "true", marks.SOURCE: "true"},
+        }
     }
 
 
