@@ -23,6 +23,7 @@ from measure import Baseline, Bench, bench, idle_share, in_sync, limit
 from report import Figures, as_json, show
 
 ALONE = 30
+WARM_UP = 20
 # After a restart is in sync, how long it must go on writing nothing.
 QUIET_SECONDS = 10.0
 
@@ -72,9 +73,9 @@ async def measure(
     async with bench(federation) as work:
         async with asyncio.timeout(limit(0)):
             await work.create_space()
-        async with asyncio.timeout(limit(20)):
+        async with asyncio.timeout(limit(WARM_UP * figures.members)):
             # Connections and caches, of the API servers too, are made once.
-            await work.post_all([f"warm-{number}" for number in range(20)])
+            await work.post_all([f"warm-{number}" for number in range(WARM_UP)])
         figures.memory = (machine.resident_mb(run.pid), 0.0)
         await _burst(work, objects, figures)
         async with asyncio.timeout(limit(8 * wanted.alone)):
@@ -139,7 +140,7 @@ def main() -> None:
             run.wait_ready(wanted.members)
             asyncio.run(measure(wanted, federation, run, figures))
         if wanted.restart:
-            objects = wanted.objects + wanted.alone
+            objects = WARM_UP + wanted.objects + wanted.alone
             figures.restart = asyncio.run(restart(federation, objects))
         if wanted.floor:
             figures.floor = asyncio.run(floor(federation, wanted.objects))

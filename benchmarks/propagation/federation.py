@@ -155,7 +155,7 @@ class Controller:
         self.pid = process.pid
         self.began = time.monotonic()
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """Give the sum of a metric's samples that have these labels; 0 if nobody answers."""
         try:
             text = self._http.get("/metrics").text
@@ -218,7 +218,7 @@ def controller(federation: Federation, profile: Path | None = None) -> Generator
         run.end()
 
 
-def total(text: str, name: str, **labels: str) -> float:
+def total(text: str, name: str, /, **labels: str) -> float:
     r"""Sum samples of a page of metrics.
 
     >>> page = 'a_total{verb="PUT",code="200"} 2.0\na_total{verb="GET",code="200"} 5\nb 1'

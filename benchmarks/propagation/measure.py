@@ -266,20 +266,24 @@ async def bench(federation: Federation) -> AsyncGenerator[Bench]:
 
 
 async def in_sync(controller: Controller, objects: int) -> float:
-    """Wait until a controller that was started anew has looked at every object.
+    """Wait until a controller that was started anew has looked at every object and is done.
 
     Returns:
         Seconds since its start.
     """
     name = FEDERATED.kind.lower()
-    while True:
-        looked = await asyncio.to_thread(
-            controller.metric,
-            "controller_runtime_reconcile_total",
-            controller=name,
-            result="success",
+
+    def done() -> bool:
+        looked = controller.metric(
+            "controller_runtime_reconcile_total", controller=name, result="success"
         )
-        if looked >= objects:
+        # Some may have been looked at twice.
+        waiting = controller.metric("workqueue_depth", name=name)
+        busy = controller.metric("controller_runtime_active_workers", controller=name)
+        return looked >= objects and not waiting + busy
+
+    while True:
+        if await asyncio.to_thread(done):
             return time.monotonic() - controller.began
         await asyncio.sleep(POLL_SECONDS)
 
