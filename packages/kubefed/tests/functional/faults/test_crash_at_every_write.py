@@ -1,0 +1,188 @@
+"""The controller ends after any of its writes, and the next one brings everything to its end.
+
+Reference: reliability.md, F3 (invariants I9, I13). A user does the same few things to fresh
+objects again and again; each time the controller is cut off from every API server right after its
+n-th write, once with the write's answer delivered and once without, and another one is started.
+To the servers that is what kill -9 looks like; a process costs a second more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+
+import pytest
+from controller_harness import Controller, eventually
+from fault_proxy import Request
+from faults_harness import HEARTBEATS, MEMBERS, Faulty
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+NS = "crashed"
+SOAK = os.environ.get("FEDERATION_SOAK") == "1"
+# How many of a run's writes are tried where not all are, for each way of ending.
+SAMPLED = 6
+# What a controller may take to start and to put everything right.
+MENDED = 20.0
+QUIET = 5.0
+
+
+@dataclasses.dataclass
+class Killer:
+    """Ends the controller after a certain write, and starts another one.
+
+    Attributes:
+        counted: the writes since `arm`, heartbeats left out.
+        crashes: how often a controller was ended so far.
+    """
+
+    faulty: Faulty
+    counted: int = 0
+    crashes: int = 0
+    _at: int = 0
+    _delivered: bool = True
+    _running: Controller | None = None
+    _dead: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def arm(self, at: int, *, delivered: bool) -> None:
+        """End the controller after its `at`-th write from now on; 0 for not at all."""
+        self.counted, self._at, self._delivered = 0, at, delivered
+
+    def wrote(self, request: Request) -> bool:
+        """Count a write, in the proxy's thread; say whether its answer is delivered."""
+        if HEARTBEATS.search(request.path):
+            return True
+        self.counted += 1
+        if self.counted != self._at:
+            return True
+        self.faulty.proxy.shut_down()
+        self._dead.set()
+        return self._delivered
+
+    def start(self) -> None:
+        self._running = self.faulty.start("crash")
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+
+    def wait(self, check: Callable[[], bool]) -> None:
+        """Wait for something, and for the next controller where one has ended."""
+
+        def seen() -> bool:
+            if self._dead.is_set():
+                # It can't reach anything any more, so how it ends tells nobody anything.
+                self.stop()
+                self._dead.clear()
+                self.crashes += 1
+                self.faulty.proxy.reopen()
+                self.start()
+            return check()
+
+        eventually(seen, MENDED)
+
+
+@pytest.fixture(scope="module")
+def killer(faulty: Faulty) -> Generator[Killer]:
+    made = Killer(faulty)
+    faulty.proxy.wrote = made.wrote
+    made.start()
+    try:
+        eventually(lambda: faulty.federation.leader() == "crash", 20)
+        eventually(faulty.federation.all_ready, 20)
+        faulty.make_namespace(NS)
+        eventually(lambda: faulty.federation.propagated("Namespace", NS, NS))
+        yield made
+    finally:
+        made.stop()
+
+
+def scenario(killer: Killer, run: str) -> None:
+    """Create, update, move and delete, each when what came before is done."""
+    faulty = killer.faulty
+    changed, moved, gone = (f"{run}-{what}" for what in ("changed", "moved", "gone"))
+
+    def settled() -> bool:
+        return faulty.settled(NS)
+
+    faulty.post(NS, changed, "first")
+    faulty.post(NS, moved, "first", "member1")
+    faulty.post(NS, gone, "first")
+    killer.wait(settled)
+    faulty.set(NS, changed, "second")
+    faulty.place(NS, moved, "member2")
+    faulty.delete(NS, gone)
+    killer.wait(settled)
+    held = faulty.held(NS)
+    assert {name: value for name, value in held["member1"].items() if name.startswith(run)} == {
+        changed: "second"
+    }
+    assert {name: value for name, value in held["member2"].items() if name.startswith(run)} == {
+        changed: "second",
+        moved: "first",
+    }
+    assert faulty.foreign_untouched(NS)
+
+
+def once_each(faulty: Faulty, began: float, run: str) -> None:
+    """Check that no member's object was created or deleted more often than the user asked."""
+    done = Counter(
+        (each.cluster, each.verb, name)
+        for each in faulty.writes(began, rf"^/api/v1/namespaces/{NS}/configmaps")
+        if each.took_effect and each.verb in ("create", "delete")
+        for name in (f"{run}-{what}" for what in ("changed", "moved", "gone"))
+        if each.path.endswith(f"/{name}") or f'"name":"{name}"'.encode() in each.content
+    )
+    wanted = Counter(
+        {(member, "create", f"{run}-changed"): 1 for member in MEMBERS}
+        | {(member, "create", f"{run}-gone"): 1 for member in MEMBERS}
+        | {(member, "delete", f"{run}-gone"): 1 for member in MEMBERS}
+        | {("member1", "create", f"{run}-moved"): 1, ("member1", "delete", f"{run}-moved"): 1}
+        | {("member2", "create", f"{run}-moved"): 1}
+    )
+    # What was under way when the controller was cut off may have been done unseen.
+    assert done <= wanted
+
+
+def sample(writes: int) -> list[int]:
+    """Give which writes are tried: all in a soak, else some spread over the run.
+
+    >>> sample(20) if not SOAK else [1, 5, 9, 12, 16, 20]
+    [1, 5, 9, 12, 16, 20]
+    """
+    if SOAK or writes <= SAMPLED:
+        return list(range(1, writes + 1))
+    return [round(1 + step * (writes - 1) / (SAMPLED - 1)) for step in range(SAMPLED)]
+
+
+def test_the_controller_ends_after_any_write(killer: Killer) -> None:
+    faulty = killer.faulty
+    killer.arm(0, delivered=True)
+    began = time.monotonic()
+    scenario(killer, "reference")
+    killer.wait(lambda: not faulty.writes(time.monotonic() - 0.3))
+    once_each(faulty, began, "reference")
+    writes = killer.counted
+    assert writes >= 15
+
+    tried = 0
+    for delivered in (True, False):
+        for at in sample(writes):
+            run = f"{'answered' if delivered else 'unanswered'}-{at}"
+            began = time.monotonic()
+            killer.arm(at, delivered=delivered)
+            scenario(killer, run)
+            # The last of it may only be book-keeping in the host, which nobody waits for.
+            killer.wait(lambda: not faulty.writes(time.monotonic() - 0.3))
+            once_each(faulty, began, run)
+            tried += 1
+    # Status writes are put together as it comes, so a run may end before its last sampled write.
+    assert killer.crashes >= tried * 2 // 3
+    killer.arm(0, delivered=True)
+    scenario(killer, "afterwards")
+    killer.wait(lambda: not faulty.writes(time.monotonic() - 0.3))
+    faulty.quiet(60.0 if SOAK else QUIET)
+    assert faulty.settled(NS)
