@@ -8,6 +8,7 @@ asked. Until that is known nothing that is kept for a plain object is written to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -72,10 +73,10 @@ class Home:
                 self._wake.clear()
                 later = await self._round()
                 self.ready.set()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), AGAIN_SECONDS if later else None)
-                except TimeoutError:
-                    continue
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes with the wake.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_SECONDS if later else None):
+                        await self._wake.wait()
         finally:
             self._clusters.listeners.remove(self._changed)
 
