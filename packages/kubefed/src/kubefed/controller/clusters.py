@@ -7,6 +7,7 @@ used at once. Every cluster is probed on its own; none waits for another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import time
@@ -298,10 +299,10 @@ class Clusters:
             except Exception:
                 # Whatever is wrong with one cluster, the others are looked after.
                 log.exception("cluster %s", member.name)
-            try:
-                await asyncio.wait_for(member.wake.wait(), self._config.period)
-            except TimeoutError:
-                continue
+            # Not wait_for, which before Python 3.12 may take a cancellation for the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.period):
+                    await member.wake.wait()
 
     async def _probe(self, member: MemberCluster) -> None:
         usable = self.usable(member.name)

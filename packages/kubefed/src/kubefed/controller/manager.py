@@ -139,6 +139,7 @@ class _Controller:
                 except* Exception as group:
                     # Whatever it is, members that are served late beat members that are not.
                     log.error("controllers failed; starting them again", exc_info=group)
+                _heed_cancellation()
                 await asyncio.sleep(RESTART_SECONDS * (0.5 + random.random()))  # noqa: S311
         finally:
             self._metrics.leader.set(0)
@@ -215,6 +216,17 @@ class _Controller:
             # Not to be let in is no reason to stand still.
             log.warning("KubeFedConfig %s: %s; defaults are used", CONFIG_NAME, error)
             return body
+
+
+def _heed_cancellation() -> None:
+    """End if that was asked for: a failure on the way out hides the cancellation.
+
+    Raises:
+        asyncio.CancelledError: it was.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _reload(options: Options, clients: list[Client]) -> None:

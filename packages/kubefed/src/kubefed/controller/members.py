@@ -101,7 +101,7 @@ class Members:
             namespace=namespace if target.namespaced else "",
             selector=MANAGED_SELECTOR,
             metadata_only=not needs_whole,
-            slim=_slimmer(target, whole_status=whole_status) if needs_whole else None,
+            slim=slimmer(target, whole_status=whole_status) if needs_whole else None,
         )
         self._caches: dict[str, _Cache] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -346,7 +346,8 @@ class Members:
     async def _tell_joined(self, informer: Informer) -> None:
         # A cluster whose cache doesn't become whole is told too: its status must say so.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(informer.synced.wait(), SYNC_SECONDS)
+            async with asyncio.timeout(SYNC_SECONDS):
+                await informer.synced.wait()
         self._joined()
 
     def _returned(self, name: str, *, moved: bool) -> None:
@@ -366,7 +367,7 @@ def _is_answer(now: Json | None, result: Result) -> bool:
     return now is not None and resource_version(now) == resource_version(result.obj)
 
 
-def _slimmer(target: TargetKind, *, whole_status: bool) -> Callable[[Json], Json]:
+def slimmer(target: TargetKind, *, whole_status: bool) -> Callable[[Json], Json]:
     """Give what keeps only the fields that retention, scheduling and status need."""
     is_service = (target.group, target.kind) == (SERVICE.group, SERVICE.kind)
     is_account = (target.group, target.kind) == (SERVICE_ACCOUNT.group, SERVICE_ACCOUNT.kind)

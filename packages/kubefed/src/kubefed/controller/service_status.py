@@ -32,12 +32,10 @@ def entries(statuses: Mapping[str, Json]) -> list[Json]:
         statuses: every ready cluster, and the object's status in it; empty for none.
 
     >>> entries({"b": {}, "a": {"loadBalancer": {}}})
-    [{'clusterName': 'a', 'status': {'loadBalancer': {}}}, {'clusterName': 'b'}]
+    [{'clusterName': 'a', 'status': {'loadBalancer': {}}}, {'clusterName': 'b', 'status': {}}]
     """
-    return [
-        {"clusterName": name} | ({"status": statuses[name]} if statuses[name] else {})
-        for name in sorted(statuses)
-    ]
+    # The CRD wants a status; v0.10.0 leaves an empty one out, and is refused.
+    return [{"clusterName": name, "status": statuses[name]} for name in sorted(statuses)]
 
 
 def status_object(federated: Json, kind: TargetKind, listed: list[Json]) -> Json:

@@ -96,6 +96,11 @@ class Controller:
         self._thread.join(15)
         assert not self._thread.is_alive(), "the controller doesn't end"
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process would still be there."""
+        return self._thread.is_alive()
+
     def freeze(self, seconds: float) -> None:
         """Stop its event loop for a while, as SIGSTOP would."""
         assert self._loop is not None
@@ -197,6 +202,13 @@ class Federation:
         with controller(self.plane, **options) as running:
             eventually(self.leader, 20)
             eventually(self.all_ready, 20)
+            yield running
+
+    @contextlib.contextmanager
+    def controller_of_some(self, **options: Any) -> Generator[Controller]:
+        """Run a controller, and wait until it leads; not all clusters need to answer."""
+        with controller(self.plane, **options) as running:
+            eventually(self.leader, 20)
             yield running
 
     def leader(self) -> str:

@@ -49,6 +49,8 @@ class Server:
         log: every write as "METHOD path".
         absent: resources (as in "apps/deployments") that aren't served.
         healthy: what /healthz says; None for no answer at all.
+        probes: what it says before that, one answer after the other.
+        listed: every list as "resource selector".
     """
 
     def __init__(self, name: str) -> None:
@@ -58,6 +60,8 @@ class Server:
         self.log: list[str] = []
         self.absent: set[str] = set()
         self.healthy: str | None = "ok"
+        self.probes: list[str | None] = []
+        self.listed: list[str] = []
         self.mute: set[str] = set()
         self._objects: dict[str, dict[Key, Json]] = {}
         self._watchers: list[_Watcher] = []
@@ -163,6 +167,7 @@ class Server:
         return obj
 
     def _list(self, target: _Target, params: dict[str, str]) -> Json:
+        self.listed.append(f"{target.resource} {params.get('labelSelector', '')}".strip())
         items = [
             obj
             for key, obj in self._objects.get(target.resource, {}).items()
@@ -313,7 +318,8 @@ class FakeClient(Client):
 
     async def text(self, path: str, *, timeout_s: float) -> str:
         del path, timeout_s
-        answer = self.server.healthy
+        server = self.server
+        answer = server.probes.pop(0) if server.probes else server.healthy
         if answer is None:
             raise OSError("no answer")
         return answer

@@ -10,7 +10,7 @@ import pytest
 from fake_federation import FEDERATION, World, calm, until
 from fake_server import FakeClient, Server
 from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE
-from kubefed.controller import dispatch, informer, queue
+from kubefed.controller import dispatch, events, informer, queue
 from kubefed.controller.client import ApiError
 from kubefed.controller.objects import Json
 
@@ -289,3 +289,21 @@ async def test_objects_don_t_wait_for_a_namespace_that_has_come(
     full.clear()
     make.federate(NAMESPACE, "shop", "shop", "one", template={"metadata": {"labels": {"a": "b"}}})
     await until(lambda: one.get(WEB))
+
+
+async def test_who_is_told_to_end_ends_though_something_fails_on_the_way(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure in the middle of the end hid that the end was asked for, and all began anew."""
+
+    async def fails_late(_: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("too late")
+
+    monkeypatch.setattr(events.Events, "run", fails_late)
+    make = await world("one").start()
+    ending = asyncio.create_task(make.stop())
+    done, _ = await asyncio.wait({ending}, timeout=1.5)
+    assert done

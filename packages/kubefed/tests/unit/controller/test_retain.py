@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from kubefed.api import CONFIG_MAP, DEPLOYMENT, SERVICE, SERVICE_ACCOUNT
+from kubefed.controller.members import slimmer
 from kubefed.controller.retain import needs_whole_object, retain
 
 MEMBER_META = {
@@ -88,3 +89,19 @@ def test_replicas_stay_only_where_asked() -> None:
 def test_metadata_is_enough_for_those_that_retain_nothing_else() -> None:
     assert not needs_whole_object(CONFIG_MAP)
     assert all(map(needs_whole_object, (SERVICE, SERVICE_ACCOUNT, DEPLOYMENT)))
+
+
+def test_of_a_workload_only_what_is_needed_is_kept() -> None:
+    pod = {"spec": {"containers": [{"image": "web"}]}}
+    obj = {
+        "metadata": MEMBER_META,
+        "spec": {"replicas": 3, "selector": {"matchLabels": {}}, "template": pod},
+        "status": {"readyReplicas": 3, "conditions": [{"type": "Available"}]},
+    }
+    kept = slimmer(DEPLOYMENT, whole_status=False)(obj)
+    assert kept["spec"] == {"replicas": 3, "selector": {"matchLabels": {}}}
+    assert kept["status"] == {"readyReplicas": 3}
+    assert slimmer(DEPLOYMENT, whole_status=True)(obj)["status"] == obj["status"]
+    ports = [{"port": 80}]
+    service = {"metadata": MEMBER_META, "spec": {"ports": ports, "selector": {"app": "web"}}}
+    assert slimmer(SERVICE, whole_status=False)(service)["spec"] == {"ports": ports}

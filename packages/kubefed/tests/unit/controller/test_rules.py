@@ -295,6 +295,22 @@ async def test_a_member_that_is_gone_for_good_is_given_up_by_the_operators_word(
     await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
 
 
+async def test_what_was_left_behind_is_known_after_a_restart(world: Make) -> None:
+    shop = await world("one", "two", clusterHealthCheck=FAST).shop()
+    await spread(shop, "one", "two")
+    two, mine = shop.members["two"], shop.path(CONFIG_MAP, "shop", "web")
+    two.healthy = None
+    await until(lambda: shop.condition("two", "Offline"))
+    shop.annotate("two", "kubefed.io/forget", "true")
+    shop.host.delete(mine)
+    await until(lambda: shop.host.get(mine) is None)
+    await shop.stop()
+    two.healthy = "ok"
+    await shop.start()
+    await until(lambda: two.get(WEB) is None)
+    assert f"DELETE {WEB}" in two.log
+
+
 async def test_what_is_wanted_again_is_not_deleted_when_the_cluster_is_back(
     world: Make,
 ) -> None:
@@ -359,6 +375,43 @@ async def test_a_token_that_turns_bad_is_another_thing_than_a_cluster_that_is_aw
     shop.federate(CONFIG_MAP, "shop", "web", "one", "two", template={"data": {"a": "c"}})
     wanted = {"one": "", "two": "ClientRetrievalFailed"}
     await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == wanted)
+
+
+QUICK = {"period": "10ms", "timeout": "1s", "failureThreshold": 3, "successThreshold": 2}
+
+
+async def test_thresholds_hold_in_both_directions(world: Make) -> None:
+    """Upstream's issue 1496: a cluster that was long ready was lost by its first failed probe."""
+    make = world("one", clusterHealthCheck=QUICK)
+    await make.start()
+    one, seen = make.members["one"], set[str]()
+
+    def look(method: str, path: str, body: Json | None) -> None:
+        if method == "PATCH" and path.endswith("kubefedclusters/one/status") and body:
+            seen.update(each["type"] for each in body["status"]["conditions"])
+
+    make.host.before.append(look)
+    one.probes += [None, None, "ok", None, "not ok", "ok"]
+    await until(lambda: not one.probes)
+    await calm()
+    assert seen == {"Ready"}
+    one.probes += [None, None, None, "ok", None, None]
+    await until(lambda: make.condition("one", "Offline"))
+    await until(lambda: not one.probes)
+    await until(lambda: make.condition("one", "Ready"))
+    assert seen == {"Ready", "Offline"}
+
+
+async def test_only_what_is_managed_is_listed_in_members(world: Make) -> None:
+    """Upstream's issue 1235: memory grew with everything that there was in the members."""
+    make = world("one")
+    make.enable(DEPLOYMENT)
+    shop = await make.shop()
+    await until(lambda: "apps/deployments kubefed.io/managed=true" in shop.members["one"].listed)
+    kinds = {line.split()[0] for line in shop.members["one"].listed}
+    assert kinds == {"apps/deployments", "configmaps", "namespaces"}
+    managed = "kubefed.io/managed=true"
+    assert all(line.endswith(managed) for line in shop.members["one"].listed)
 
 
 async def test_a_member_that_is_slow_to_list_delays_no_start(world: Make) -> None:
@@ -496,7 +549,10 @@ async def test_the_older_status_object_has_every_ready_cluster(world: Make) -> N
     shop.federate(SERVICE, "shop", "web", "one", template={"spec": {"ports": []}})
     await until(lambda: shop.members["one"].get(service))
     shop.members["one"].put(service + "/status", {"metadata": {}, "status": {"loadBalancer": {}}})
-    wanted = [{"clusterName": "one", "status": {"loadBalancer": {}}}, {"clusterName": "two"}]
+    wanted = [
+        {"clusterName": "one", "status": {"loadBalancer": {}}},
+        {"clusterName": "two", "status": {}},
+    ]
     await until(lambda: (shop.host.get(path) or {}).get("clusterStatus") == wanted)
     (owner,) = (shop.host.get(path) or {})["metadata"]["ownerReferences"]
     federated = shop.federated(SERVICE, "shop", "web") or {}

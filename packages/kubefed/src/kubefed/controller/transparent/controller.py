@@ -345,7 +345,9 @@ async def _synced(informer: Informer) -> None:
     """Wait for a cache, and say now and then what it waits for."""
     while not informer.whole:
         try:
-            await asyncio.wait_for(informer.synced.wait(), UNREAD_SECONDS)
+            # Not wait_for, which before Python 3.12 may take a cancellation for the event.
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await informer.synced.wait()
         except TimeoutError:
             path, error = informer.source.path, informer.error
             log.warning("transparent federation waits for %s: %s", path, error)
