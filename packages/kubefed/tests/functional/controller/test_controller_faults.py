@@ -74,7 +74,7 @@ def test_a_silent_member_delays_nobody_and_deletion_waits_for_it(
             )
         began = time.monotonic()
         eventually(lambda: all(data(member1, "silent", f"new{n}") for n in range(10)))
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 8.0  # less than a silent one's first time-out
         # A change that comes while the write to the silent one hangs isn't held up either.
         mine = FEDERATED["configmap"].path("silent", "new0")
         federation.host.merge(mine, {"spec": {"template": {"data": {"a": "c"}}}})
