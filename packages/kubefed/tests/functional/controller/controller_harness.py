@@ -119,7 +119,7 @@ def controller(host: ControlPlane, **options: Any) -> Generator[Controller]:
         running.stop()
 
 
-def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Wait until something is truthy, and give it."""
     deadline = time.monotonic() + seconds
     while True:
