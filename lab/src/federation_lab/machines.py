@@ -280,6 +280,8 @@ class Machines:
         # Without control groups: once more for those that were forked meanwhile.
         for machine in [*machines, *machines]:
             _signal_all(machine, signal.SIGSTOP)
+        # A process stops when it is next scheduled, which a busy host may put off.
+        wait_until(lambda: self.is_frozen(region), GONE_TIMEOUT_S)
 
     def thaw_region(self, region: str) -> None:
         """Let a frozen region go on."""

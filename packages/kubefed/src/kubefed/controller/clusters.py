@@ -347,6 +347,7 @@ class Clusters:
         if not wanted:
             member.identified = True
             return
+        asked = member.client.connection
         try:
             path = NAMESPACE.path(name="kube-system")
             found = uid(await member.client.request("GET", path, timeout_s=limit))
@@ -354,7 +355,9 @@ class Clusters:
             if error.status != 403:
                 raise
             log.warning("cluster %s doesn't let us see which one it is", member.name)
-            member.identified = True
+            found = wanted
+        if member.client.connection is not asked:
+            # The answer is of its former address; the change has woken the next probe.
             return
         if member.identified is False and found == wanted:
             # Caches of the time before may be another cluster's.
