@@ -253,6 +253,8 @@ def test_a_cluster_that_leaves_has_no_claim_any_more(federation: Federation, wir
         host.call("DELETE", entry)
         eventually(lambda: host.get(mine) is None)
         wire.thaw()
-        meta = {name: kept["metadata"][name] for name in ("name", "namespace", "labels")}
+        # Whole: later tests need its mark of which cluster it is.
+        names = ("name", "namespace", "labels", "annotations")
+        meta = {name: kept["metadata"][name] for name in names if name in kept["metadata"]}
         host.call("POST", KUBEFED_CLUSTER.path(FEDERATION), kept | {"metadata": meta})
         eventually(federation.all_ready)

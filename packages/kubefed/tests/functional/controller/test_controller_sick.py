@@ -74,6 +74,11 @@ def offline(federation: Federation) -> str:
     return next((each["message"] for each in conditions if each["type"] == "Offline"), "")
 
 
+def left_behind(federation: Federation) -> str:
+    annotations = federation.host.get(MEMBER2)["metadata"].get("annotations") or {}
+    return annotations.get("kubefed.io/left-behind", "")
+
+
 def test_a_member_that_is_gone_for_good_holds_no_deletion(
     federation: Federation, wire: Wire, quick: None
 ) -> None:
@@ -101,9 +106,7 @@ def test_a_member_that_is_gone_for_good_holds_no_deletion(
         # And it is brought to its end when the member comes back after all.
         wire.thaw()
         eventually(lambda: member2.get(path) is None, 40)
-        eventually(
-            lambda: "kubefed.io/left-behind" not in host.get(MEMBER2)["metadata"]["annotations"]
-        )
+        eventually(lambda: "given-up/one" not in left_behind(federation))
 
 
 def test_a_silent_member_delays_no_start(federation: Federation, wire: Wire) -> None:
