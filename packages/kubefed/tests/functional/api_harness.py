@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from federation_lab.cluster.control_plane import ControlPlane
+from federation_lab.cluster.loopback import running
 from kubefed import clients
 from kubefed.api import (
     KUBEFED_CLUSTER,
@@ -21,6 +25,21 @@ from kubernetes.client import ApiClient
 
 # Not the namespace of the controller's tests: both use the same clusters.
 FEDERATION = "crds-test"
+
+
+@contextlib.contextmanager
+def control_planes(
+    names: Iterable[str], binaries: Path, factory: pytest.TempPathFactory
+) -> Generator[dict[str, ControlPlane]]:
+    """Control planes, empty at first; they run until the block is left."""
+    with contextlib.ExitStack() as stack:
+        # Started one after the other, stopped together: two cores gain nothing from a race.
+        yield {
+            name: stack.enter_context(
+                running(name, factory.mktemp(name), binaries, controllers=True)
+            )
+            for name in names
+        }
 
 
 def admin(plane: ControlPlane) -> ApiClient:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Generator, Mapping
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from federation_lab.cluster.control_plane import ControlPlane
-from federation_lab.cluster.loopback import running
 
 # The helpers beside the tests; with importlib's import mode nothing else makes them importable.
 sys.path.insert(0, str(Path(__file__).parent))
+
+from api_harness import control_planes
 
 NAMES = ("host", "member1", "member2")
 
@@ -32,14 +32,8 @@ def clusters(
     binaries: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Mapping[str, ControlPlane]]:
     """The control planes host, member1 and member2, empty at the session's start."""
-    with contextlib.ExitStack() as stack:
-        # Started one after the other, stopped together: two cores gain nothing from a race.
-        yield {
-            name: stack.enter_context(
-                running(name, tmp_path_factory.mktemp(name), binaries, controllers=True)
-            )
-            for name in NAMES
-        }
+    with control_planes(NAMES, binaries, tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,11 @@ from federation_lab.cluster.control_plane import ControlPlane
 # The helpers beside the tests; with importlib's import mode nothing else makes them importable.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from controller_harness import Api, Federation, join_all
+from controller_harness import Federation, joined
 
 
 @pytest.fixture(scope="session")
 def federation(clusters: Mapping[str, ControlPlane]) -> Generator[Federation]:
     """Every control plane, joined to the host's federation; no controller runs."""
-    apis = {name: Api(plane) for name, plane in clusters.items()}
-    join_all(clusters)
-    yield Federation(clusters["host"], apis)
-    for api in apis.values():
-        api.close()
+    with joined(clusters) as made:
+        yield made

@@ -344,3 +344,13 @@ class Verdicts:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+@contextlib.contextmanager
+def joined(planes: Mapping[str, ControlPlane]) -> Generator[Federation]:
+    """Every control plane, joined to the host's federation; no controller runs."""
+    apis = {name: Api(plane) for name, plane in planes.items()}
+    join_all(planes)
+    yield Federation(planes["host"], apis)
+    for api in apis.values():
+        api.close()

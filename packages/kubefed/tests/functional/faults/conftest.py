@@ -13,18 +13,15 @@ from federation_lab.cluster.control_plane import ControlPlane
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "controller"))
 
-from controller_harness import Api, Federation, join_all
+from controller_harness import Federation, joined
 from faults_harness import Faulty, rerouted
 
 
 @pytest.fixture(scope="session")
 def federation(clusters: Mapping[str, ControlPlane]) -> Generator[Federation]:
     """Every control plane, joined to the host's federation; no controller runs."""
-    apis = {name: Api(plane) for name, plane in clusters.items()}
-    join_all(clusters)
-    yield Federation(clusters["host"], apis)
-    for api in apis.values():
-        api.close()
+    with joined(clusters) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -12,9 +11,8 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
-from api_harness import merged_kubeconfig
+from api_harness import control_planes, merged_kubeconfig
 from federation_lab.cluster.control_plane import ControlPlane
-from federation_lab.cluster.loopback import running
 
 # The helpers beside the tests; with importlib's import mode nothing else makes them importable.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,13 +26,8 @@ def trio(
     binaries: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Mapping[str, ControlPlane]]:
     """The control planes catania, palermo and napoli."""
-    with contextlib.ExitStack() as stack:
-        yield {
-            name: stack.enter_context(
-                running(name, tmp_path_factory.mktemp(name), binaries, controllers=True)
-            )
-            for name in NAMES
-        }
+    with control_planes(NAMES, binaries, tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
