@@ -44,20 +44,25 @@ def members(peers: Peers) -> list[Member]:
     ]
 
 
-def provider_of(config: Config) -> tuple[Provider, Rules] | None:
-    """The DNS server that the configuration names."""
-    from federation_dns.providers.rfc2136 import Rfc2136
-
-    if config.provider is None:
-        return None
-    rules = Rules(
-        zone=config.zone,
+def rules_of(config: Config, zone: str) -> Rules:
+    """How one of the zones is kept."""
+    return Rules(
+        zone=zone,
         federation=config.owner,
         ttl=config.ttl,
         floor=config.max_deletes,
         share=config.max_deletes_share,
+        zones=config.all_zones,
     )
-    provider = Rfc2136(
+
+
+def provider_of(config: Config, rules: Rules) -> Provider | None:
+    """The DNS server that the configuration names, for the zone of `rules`."""
+    from federation_dns.providers.rfc2136 import Rfc2136
+
+    if config.provider is None:
+        return None
+    return Rfc2136(
         server=config.provider.server,
         port=config.provider.port,
         key_name=config.provider.key_name,
@@ -66,7 +71,6 @@ def provider_of(config: Config) -> tuple[Provider, Rules] | None:
         writer=config.region,
         timeout=config.provider.timeout,
     )
-    return provider, rules
 
 
 class Watched:
@@ -101,7 +105,7 @@ class Agent:
         memory = disk.load_memory(config.state, config.region, config.zone, now, wall)
         self.overrides = disk.load_overrides(config.state)
         self.core = Core(
-            Settings(config.region, config.zone, config.ttl, config.holds),
+            Settings(config.region, config.zone, config.ttl, config.holds, config.all_zones),
             members(self.peers),
             disk.next_incarnation(config.state, wall),
             memory,
@@ -111,19 +115,21 @@ class Agent:
         self.mesh = Mesh(config, self.core, time.monotonic)
         self.server = MeshServer(config, self.core, self.mesh, time.monotonic, self.notes)
         self._files_trouble: dict[str, str] = {}
-        self._dns = ThreadPoolExecutor(1, "dns")
+        self._dns = ThreadPoolExecutor(len(config.all_zones), "dns")
         self._disk = ThreadPoolExecutor(1, "disk")
         self._save = asyncio.Event()
         self.watcher = (
             Watcher(config.kubeconfig, self.core, time.monotonic) if config.kubeconfig else None
         )
-        self.publisher = self._publisher()
+        self.publishers = [
+            publisher for zone in config.all_zones if (publisher := self._publisher(zone))
+        ]
 
-    def _publisher(self) -> Publisher | None:
-        found = provider_of(self.config)
-        if found is None:
+    def _publisher(self, zone: str) -> Publisher | None:
+        rules = rules_of(self.config, zone)
+        provider = provider_of(self.config, rules)
+        if provider is None:
             return None
-        provider, rules = found
         return Publisher(
             self.core,
             provider,
@@ -140,17 +146,17 @@ class Agent:
         return [
             *self._files_trouble.values(),
             *(self.watcher.notes() if self.watcher else ()),
-            *(self.publisher.notes() if self.publisher else ()),
+            *(note for publisher in self.publishers for note in publisher.notes()),
         ]
 
     def health(self) -> tuple[bool, str]:
-        """`/healthz`: whether the loop runs, and its DNS server is kept."""
-        if self.publisher is None:
-            return True, "ok"
-        well = self.publisher.well_at
+        """`/healthz`: whether the loop runs, and its zones are kept."""
         limit = _STALE_PASSES + 5 * self.config.compare_interval
-        if well is None or time.monotonic() - well > limit:
-            return False, self.publisher.trouble or "the DNS server has not been compared lately"
+        for publisher in self.publishers:
+            well = publisher.well_at
+            if well is None or time.monotonic() - well > limit:
+                why = publisher.trouble or "the DNS server has not been compared lately"
+                return False, why
         return True, "ok"
 
     async def run(self) -> None:
@@ -176,7 +182,7 @@ class Agent:
         await self.mesh.set_peers(self.peers)
         await self.server.set_peers(self.peers)
         collector = metrics.AgentCollector(
-            self.core, self.mesh, self.publisher, lambda: self.peers, time.monotonic, time.time
+            self.core, self.mesh, self.publishers, lambda: self.peers, time.monotonic, time.time
         )
         self.metrics = MetricsServer(metrics.registry(collector), self.health)
         if self.config.metrics is not None:
@@ -206,8 +212,8 @@ class Agent:
             group.create_task(self._files())
             if self.watcher is not None:
                 group.create_task(self.watcher.run())
-            if self.publisher is not None:
-                group.create_task(self.publisher.run())
+            for publisher in self.publishers:
+                group.create_task(publisher.run())
 
     async def _tick(self) -> None:
         period = self.config.probe_interval / 4
@@ -215,8 +221,8 @@ class Agent:
             batch = self.core.tick(time.monotonic(), time.time())
             for line in batch.say:
                 log.info("%s", line)
-            if batch.publish and self.publisher is not None:
-                self.publisher.wake()
+            if batch.publish:
+                self._wake()
             if batch.remember:
                 self._save.set()
             await asyncio.sleep(period)
@@ -276,8 +282,11 @@ class Agent:
             return
         self._files_trouble.pop("overrides", None)
         self.core.set_overrides(self.overrides.words())
-        if self.publisher is not None:
-            self.publisher.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        for publisher in self.publishers:
+            publisher.wake()
 
     def _say(self, what: str, text: str) -> None:
         if self._files_trouble.get(what) != text:

@@ -110,7 +110,7 @@ zone "{zone}" {{
 \tfile "{zone_path}";
 \t// Address first, key second: both must hold.
 \tallow-transfer {{ !not-the-agent; key "{key_name}"; }};
-\tupdate-policy {{ grant "{key_name}" zonesub A AAAA TXT NS; }};
+\tupdate-policy {{ grant "{key_name}" zonesub A AAAA CNAME TXT NS; }};
 \tmasterfile-format text;
 \tserial-update-method increment;
 \tmax-journal-size 8M;

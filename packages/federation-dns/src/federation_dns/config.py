@@ -91,6 +91,7 @@ class Config(_Kebab):
 
     region: Name
     zone: ZoneName
+    zones: tuple[ZoneName, ...] = Field(default=(), max_length=15)
     federation: str = Field(default="", max_length=100, pattern=r"^[-.\w]*$")
     listen: Listen
     metrics: Listen | None = None
@@ -124,6 +125,11 @@ class Config(_Kebab):
                 "replicas move only after the addresses have gone"
             )
         return self
+
+    @property
+    def all_zones(self) -> tuple[str, ...]:
+        """The federation's zone, then the others that services may choose; each once."""
+        return tuple(dict.fromkeys((self.zone, *self.zones)))
 
     @property
     def owner(self) -> str:

@@ -57,6 +57,7 @@ class Settings:
     zone: str
     ttl: int
     holds: Holds
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,9 @@ class Core:
             for m in self.members.values()
             if m.role == "region"
         ]
-        apex = zones.nameservers(self.settings.zone, self.settings.ttl, views)
+        apex: dict[Key, RecordSet] = {}
+        for zone in self.settings.zones or (self.settings.zone,):
+            apex |= zones.nameservers(zone, self.settings.ttl, views)
         if self.judgement.panic:
             # Frozen: what was answered last stands, and nothing is taken away.
             wanted = Zone(self._last, complete=False, notes=("frozen: the last answers stand",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import (
@@ -28,14 +28,14 @@ class AgentCollector(Collector):
         self,
         core: Core,
         mesh: Mesh,
-        publisher: Publisher | None,
+        publishers: Sequence[Publisher],
         peers: Callable[[], Peers],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ):
         self._core = core
         self._mesh = mesh
-        self._publisher = publisher
+        self._publishers = publishers
         self._peers = peers
         self._clock = clock
         self._wall = wall
@@ -113,23 +113,23 @@ class AgentCollector(Collector):
         for kind in sorted(set(kinds)):
             answers.add_metric([kind], kinds.count(kind))
         yield answers
-        if self._publisher is None:
+        if not self._publishers:
             return
         changes = CounterMetricFamily(f"{_P}dns_changes", "Names written.")
-        changes.add_metric([], self._publisher.changes)
+        changes.add_metric([], sum(p.changes for p in self._publishers))
         yield changes
         errors = CounterMetricFamily(f"{_P}dns_errors", "Passes that failed.")
-        errors.add_metric([], self._publisher.errors)
+        errors.add_metric([], sum(p.errors for p in self._publishers))
         yield errors
-        well = self._publisher.well_at
-        if well is not None:
-            age = self._clock() - well
-            yield _gauge("dns_age_seconds", "Since the zone was last seen to be right.", age)
-        plan = self._publisher.plan
-        yield _gauge(
-            "dns_conflicts", "Names that others hold.", len(plan.conflicts) if plan else 0
-        )
-        yield _gauge("dns_withheld", "Names the guard keeps.", len(plan.withheld) if plan else 0)
+        well = [p.well_at for p in self._publishers if p.well_at is not None]
+        if len(well) == len(self._publishers):
+            age = self._clock() - min(well)
+            yield _gauge("dns_age_seconds", "Since all zones were last seen to be right.", age)
+        plans = [p.plan for p in self._publishers if p.plan is not None]
+        held = sum(len(plan.conflicts) for plan in plans)
+        yield _gauge("dns_conflicts", "Names that others hold.", held)
+        kept = sum(len(plan.withheld) for plan in plans)
+        yield _gauge("dns_withheld", "Names the guard keeps.", kept)
 
     def _certificates(self) -> Iterable[Metric]:
         days = GaugeMetricFamily(

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from federation_dns.zone import Key, RecordSet, RecordType, Zone
+from federation_dns.zone import Key, RecordSet, RecordType, Zone, home
 
 OWNER = "_federation"
 APEX_MARK = "apex-ns"
 HERITAGE = "heritage=federation-dns"
-_KINDS: tuple[RecordType, RecordType] = ("A", "AAAA")
+_KINDS: tuple[RecordType, ...] = ("A", "AAAA", "CNAME")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Rules:
     Attributes:
         zone: its name.
         federation: the owner's name in the TXT.
+        zones: all zones that are kept, if there are more; each has a plan of its own.
         ttl: of the TXT records.
         floor: so many services may always go.
         share: or this share of all owned ones.
@@ -81,11 +82,15 @@ class Rules:
     share: float = 0.3
     spent: int = 0
     lifted: bool = False
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One name's change. `sets` is all that the name shall hold of `A` and `AAAA` (or `NS`)."""
+    """One name's change. `sets` is all that the name shall hold of `A` and `AAAA`.
+
+    Or it is one `CNAME`, whose value is a name without a trailing dot, or the zone's `NS`.
+    """
 
     kind: Literal["create", "update", "delete"]
     name: str
@@ -148,7 +153,7 @@ def plan(
     """Compare and decide.
 
     Args:
-        wanted: of all services.
+        wanted: of all services, in all zones.
         view: the zone as it was read, whole.
         rules: see there.
         apex: NS and name servers' addresses; written only where the zone's file was made by
@@ -157,7 +162,8 @@ def plan(
     names: dict[str, list[RecordSet]] = {}
     follow = _owned(f"{APEX_MARK}.{rules.zone}", view, rules)
     for record in (*wanted.records.values(), *((apex or {}).values() if follow else ())):
-        names.setdefault(record.name, []).append(record)
+        if len(rules.zones) < 2 or home(record.name, rules.zones) == rules.zone:
+            names.setdefault(record.name, []).append(record)
     changes: list[Change] = []
     conflicts: list[str] = []
     for name, sets in names.items():
@@ -176,18 +182,14 @@ def plan(
             for name in owned
             if name not in names and (apex or not _is_nameserver(name, rules))
         ]
-    return _guarded(changes, sorted(conflicts), owned, read_generation(view, rules), rules)
+    return _guarded(changes, sorted(conflicts), owned, view, rules)
 
 
 def _guarded(
-    changes: list[Change],
-    conflicts: list[str],
-    owned: list[str],
-    generation: int | None,
-    rules: Rules,
+    changes: list[Change], conflicts: list[str], owned: list[str], view: View, rules: Rules
 ) -> Plan:
-    losing = {_service(c.name) for c in changes if c.unexplained}
-    size = len({_service(name) for name in owned})
+    losing = {_service(c.name, view) for c in changes if c.unexplained}
+    size = len({_service(name, view) for name in owned})
     cap = max(rules.floor, math.ceil(rules.share * size))
     notes = [f"{name} is held by others and left alone" for name in conflicts]
     withheld: list[str] = []
@@ -202,7 +204,7 @@ def _guarded(
         losing = set[str]()
     return Plan(
         changes=tuple(sorted(changes, key=lambda c: (not _is_apex(c.name, rules), c.name))),
-        generation=generation,
+        generation=read_generation(view, rules),
         conflicts=tuple(conflicts),
         withheld=tuple(withheld),
         spends=len(losing),
@@ -220,8 +222,10 @@ def _is_nameserver(name: str, rules: Rules) -> bool:
     return name.startswith("ns.") and "." not in region and region != name
 
 
-def _service(name: str) -> str:
-    """The service that a name speaks of: its names everywhere and in each region count once."""
+def _service(name: str, view: View) -> str:
+    """The service that a name speaks of: its names, of whatever kind, count once."""
+    alias = view.records.get((name, "CNAME"))
+    name = name if alias is None else alias.values[0]
     return ".".join(name.split(".", 2)[:2])
 
 
@@ -255,6 +259,9 @@ def _update(name: str, sets: list[RecordSet], wanted: Zone, view: View) -> Chang
 
 def _widened(sets: list[RecordSet], wanted: Zone, view: View) -> list[RecordSet]:
     """Not every region has been heard: keep beside the wanted values what may be theirs."""
+    if sets[0].type == "CNAME":  # of those there can be only one
+        found = view.records.get((sets[0].name, "CNAME"))
+        return sets if found is None else [replace(sets[0], values=found.values)]
     by_kind = {s.type: s for s in sets}
     chosen: list[RecordSet] = []
     for kind in _KINDS:
@@ -276,4 +283,10 @@ def _same(record: RecordSet | None, found: Found | None) -> bool:
 def _explained(name: str, values: Iterable[str], wanted: Zone, view: View) -> bool:
     kept = set(values)
     there = {v for kind in _KINDS if (f := view.records.get((name, kind))) for v in f.values}
-    return there - kept <= wanted.explained
+    left = wanted.left.get(name, frozenset())
+    return all(
+        v in wanted.explained
+        or v in left
+        or not wanted.records.keys().isdisjoint({(v, "A"), (v, "AAAA")})
+        for v in there - kept
+    )

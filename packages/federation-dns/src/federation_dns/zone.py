@@ -19,10 +19,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-RecordType = Literal["A", "AAAA", "NS"]
+RecordType = Literal["A", "AAAA", "CNAME", "NS"]
 Key = tuple[str, RecordType]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -80,12 +80,14 @@ class Zone:
         complete: whether every region has been heard; if not, nothing may be taken away.
         explained: addresses that may go at once (region out, service not ready, range refused).
         notes: what was left out and why.
+        left: by name, addresses that the service's strategy leaves out there.
     """
 
     records: Mapping[Key, RecordSet]
     complete: bool
     explained: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    left: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,12 @@ class _Offer:
     ready: bool
     addresses: tuple[str, ...]
     ttl: int | None
+
+
+def home(name: str, zones: Sequence[str]) -> str | None:
+    """The zone of `zones` that a name belongs to: the nearest one above it."""
+    above = [z for z in zones if name == z or name.endswith(f".{z}")]
+    return max(above, key=len, default=None)
 
 
 def service_name(service: str, namespace: str, zone: str, region: str | None = None) -> str:

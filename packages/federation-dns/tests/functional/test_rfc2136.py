@@ -101,6 +101,21 @@ def test_many_names_go_in_parts_and_foreign_ones_stay(region: Region) -> None:
     assert len(after) == 2000
 
 
+def test_an_alias_is_made_moved_and_taken_away(region: Region) -> None:
+    mine = provider(region)
+    shop = f"shop.{ZONE}"
+    services = [record("web", "10.1.0.4"), record("api", "10.1.0.9")]
+    for service in services:
+        alias = RecordSet(shop, "CNAME", 15, (service.name,))
+        done = carry_out(mine, zone(*services, alias), {}, RULES, None)
+        assert done.outcome == "changed"
+        assert region.ask(shop, "CNAME") == [f"{service.name}."]
+        assert carry_out(mine, zone(*services, alias), {}, RULES, None).outcome == "same"
+    carry_out(mine, zone(*services), {}, RULES, None)
+    assert region.ask(shop, "CNAME") == []
+    assert (plan.owner_name(shop), "TXT") not in mine.read().records
+
+
 @pytest.mark.parametrize(
     ("more", "remedy", "says"),
     [
@@ -137,5 +152,5 @@ def test_strangers_neither_update_nor_transfer(region: Region) -> None:
     assert answer.rcode() == dns.rcode.REFUSED
     # The right key may not touch other types either.
     with pytest.raises(AssertionError):
-        region.update(lambda u: u.add(f"x.{ZONE}.", 60, "CNAME", "elsewhere.example."))
+        region.update(lambda u: u.add(f"x.{ZONE}.", 60, "MX", "10 elsewhere.example."))
     assert region.ask("example.org") == []

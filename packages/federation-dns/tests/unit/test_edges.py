@@ -344,7 +344,7 @@ def test_binds_configuration_says_what_it_must() -> None:
     )
     for part in (
         "recursion no;",
-        'update-policy { grant "agent" zonesub A AAAA TXT NS; };',
+        'update-policy { grant "agent" zonesub A AAAA CNAME TXT NS; };',
         'allow-transfer { !not-the-agent; key "agent"; };',
         "minimal-responses yes;",
         "rate-limit {",

@@ -192,6 +192,43 @@ def test_name_servers_follow_only_where_the_zone_is_ours() -> None:
     ]
 
 
+def alias(target: str = WEB) -> RecordSet:
+    return RecordSet(f"shop.{ZONE}", "CNAME", 15, (target,))
+
+
+def test_an_alias_goes_by_the_service_that_it_points_to() -> None:
+    there = [RecordSet(WEB, "A", 15, ("10.1.0.1",)), alias()]
+    api = RecordSet(f"api.shop.svc.{ZONE}", "A", 15, ("10.1.0.2",))
+    # The service lives and asks no longer for the name, or another one has it now: a reason.
+    assert plan(wanted(there[0]), view(*there), RULES).changes == (
+        Change("delete", f"shop.{ZONE}"),
+    )
+    moved = alias(api.name)
+    found = plan(wanted(there[0], api, moved), view(*there), RULES).changes
+    assert Change("update", moved.name, (moved,)) in found
+    # The service is gone: no reason, and its two names count once.
+    gone = plan(wanted(), view(*there, *many(20)), RULES)
+    assert gone.spends == 0
+    assert gone.withheld
+    assert plan(wanted(*many(20)), view(*there, *many(20)), RULES).spends == 1
+
+
+def test_before_all_have_been_heard_an_alias_stays_where_it_points() -> None:
+    api = RecordSet(f"api.shop.svc.{ZONE}", "A", 15, ("10.1.0.2",))
+    there = view(RecordSet(WEB, "A", 15, ("10.1.0.1",)), api, alias())
+    early = Zone({(alias().name, "CNAME"): alias(api.name)}, complete=False)
+    assert plan(early, there, RULES).changes == ()
+
+
+def test_each_zone_has_a_plan_of_its_own() -> None:
+    other = RecordSet("web.shop.svc.other.example", "A", 15, ("10.1.0.1",))
+    both = wanted(RecordSet(WEB, "A", 15, ("10.1.0.1",)), other)
+    kept = (ZONE, "other.example")
+    for zone, name in ((ZONE, WEB), ("other.example", other.name)):
+        found = plan(both, view(), Rules(zone=zone, federation="fed", zones=kept))
+        assert [c.name for c in found.changes] == [name]
+
+
 # --- invariants ---
 
 ADDRESSES = [f"10.{i}.0.1" for i in range(6)]

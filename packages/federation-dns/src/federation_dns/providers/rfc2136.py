@@ -151,7 +151,9 @@ class Rfc2136:
             text = _text(name)
             names[text] = names.get(text, frozenset()) | {kind}
             # Of what others hold, only the names matter; thousands of values would cost memory.
-            if kind in ("A", "AAAA", "NS") or (kind == "TXT" and text.startswith(owner_name(""))):
+            if kind in ("A", "AAAA", "CNAME", "NS") or (
+                kind == "TXT" and text.startswith(owner_name(""))
+            ):
                 values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
                 records[text, kind] = Found(int(rdataset.ttl), values)
         if serial < 0:
@@ -212,13 +214,16 @@ class Rfc2136:
             update.add(owner, self._rules.ttl, "TXT", mark)
         else:
             update.present(owner, "TXT", mark)
-            for kind in ("A", "AAAA"):
+            # A server may grant no CNAME to who never needs one.
+            kinds = view.names.get(change.name, frozenset())
+            for kind in ("A", "AAAA", *(["CNAME"] if "CNAME" in kinds else [])):
                 update.delete(name, kind)
         if change.kind == "delete":
             update.delete(owner, "TXT", mark)
         for record in change.sets:
             for value in record.values:
-                update.add(name, record.ttl, record.type, value)
+                text = _absolute(value) if record.type == "CNAME" else value
+                update.add(name, record.ttl, record.type, text)
 
     def _add_apex(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
         """NS go one by one, new ones first: the last is never deleted (RFC 2136, 3.4.2.4)."""
@@ -298,9 +303,9 @@ def _quoted(value: str) -> str:
 
 
 def _value(kind: str, rdata: object) -> str:
-    """A, AAAA and NS as plain text, TXT joined, all else in presentation form."""
+    """Plain text: TXT joined, names without the last dot, all else in presentation form."""
     strings = getattr(rdata, "strings", None)
     if kind == "TXT" and isinstance(strings, tuple):
         return b"".join(s for s in strings if isinstance(s, bytes)).decode("utf-8", "replace")
     text = str(rdata)
-    return text.rstrip(".").lower() if kind == "NS" else text
+    return text.rstrip(".").lower() if kind in ("CNAME", "NS") else text
