@@ -34,6 +34,8 @@ LONGEST_PAUSE = 120.0
 # The API server sends a bookmark about every minute, so a watch silent for longer is dead.
 SILENT_SECONDS = 100.0
 MERGE_PATCH = "application/merge-patch+json"
+# By which managedFields name us, too.
+USER_AGENT = "kubefed"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _READS = frozenset({"GET"})
@@ -323,7 +325,7 @@ class Client:
             self._session = None
 
     def _headers(self, accept: str, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": "kubefed"}
+        headers = {"Accept": accept, "User-Agent": USER_AGENT}
         if self._connection.token:
             headers["Authorization"] = f"Bearer {self._connection.token}"
         if content_type:

@@ -8,6 +8,8 @@ import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from kubefed.controller.client import Client
     from kubefed.controller.clusters import Clusters
     from kubefed.controller.config import Config
@@ -16,30 +18,10 @@ if TYPE_CHECKING:
     from kubefed.controller.records import Records
     from kubefed.controller.region_health import RegionHealth
     from kubefed.controller.transparent.home import Home
+    from kubefed.controller.turns import Pacer
 
-# While a cluster was just lost or is just back (shared promise of both planes).
+# To each member, while a cluster was just lost or is just back (shared promise of both planes).
 DISTURBED_WRITES_PER_SECOND = 20.0
-
-
-class Pacer:
-    """Lets at most so many through a second, while asked to.
-
-    Args:
-        per_second: how many.
-    """
-
-    def __init__(self, per_second: float) -> None:
-        self._gap = 1 / per_second
-        self._next = 0.0
-
-    async def wait(self) -> bool:
-        """Wait for the next turn; say whether it was not there already."""
-        now = asyncio.get_running_loop().time()
-        turn = max(now, self._next)
-        self._next = turn + self._gap
-        if turn > now:
-            await asyncio.sleep(turn - now)
-        return turn > now
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +52,22 @@ class Context:
     pacer: Pacer
     home: Home
 
-    async def pace(self) -> bool:
-        """Wait for a turn to write, if a cluster was just lost or is just back.
+    def turn(self, cluster: str, what: Hashable) -> float:
+        """Give for how many seconds a write to a cluster has to wait, 0 if it may go.
 
-        Returns:
-            Whether it waited, so that what is to be written should be thought of anew.
+        It only has to while a cluster was just lost or is just back.
         """
-        return self.clusters.disturbed and await self.pacer.wait()
+        if not self.clusters.disturbed:
+            self.pacer.forget()
+            return 0.0
+        return self.pacer.wait(cluster, what, asyncio.get_running_loop().time())
+
+    async def pace(self, what: Hashable) -> None:
+        """Wait for a turn to plan replicas anew, which the host is spared too many of."""
+        wait = self.turn("", what)
+        if wait:
+            await asyncio.sleep(wait)
+            self.pacer.used("", what)
 
 
 def timestamp() -> str:

@@ -24,7 +24,7 @@ from kubefed.api.names import CONFIG_NAME, DEFAULT_NAMESPACE, Scope
 from kubefed.controller import config as configuration
 from kubefed.controller.client import ApiError, Client, Connection, MalformedError
 from kubefed.controller.clusters import Clusters
-from kubefed.controller.context import DISTURBED_WRITES_PER_SECOND, Context, Pacer
+from kubefed.controller.context import DISTURBED_WRITES_PER_SECOND, Context
 from kubefed.controller.events import Events
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.leader import Leader
@@ -36,6 +36,7 @@ from kubefed.controller.scheduling import Scheduling
 from kubefed.controller.sync import TypeSync
 from kubefed.controller.transparent.controller import Transparent
 from kubefed.controller.transparent.home import Home
+from kubefed.controller.turns import Pacer
 from kubefed.controller.types import Types
 
 log = logging.getLogger(__name__)

@@ -122,6 +122,11 @@ class Metrics:
         self.events_dropped = Counter(
             "kubefed_events_dropped", "Events left out to spare the API server.", registry=own
         )
+        self.held_back = Counter(
+            "kubefed_writes_held_back",
+            "Writes put off since somebody else changes the object again and again.",
+            registry=own,
+        )
         self.leader = Gauge("kubefed_leader", "1 while this process is the leader.", registry=own)
         self.frozen = Gauge(
             "kubefed_placement_frozen",

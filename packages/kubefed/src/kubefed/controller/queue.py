@@ -26,6 +26,8 @@ K = TypeVar("K", bound="Hashable")
 RETRY = -1.0
 FIRST_RETRY = 0.2
 LONGEST_RETRY = 60.0
+# Every so many keys one of those that have time comes, however many others wait.
+PATIENT_SHARE = 8
 
 
 class WorkQueue(Generic[K]):
@@ -52,6 +54,9 @@ class WorkQueue(Generic[K]):
         self._handle = handle
         self._workers = workers
         self._waiting: collections.deque[K] = collections.deque()
+        # What has time: it comes when nothing else waits, and now and then before what does.
+        self._patient: collections.OrderedDict[K, None] = collections.OrderedDict()
+        self._taken = 0
         self._queued: set[K] = set()
         self._active: set[K] = set()
         self._again: set[K] = set()
@@ -60,18 +65,30 @@ class WorkQueue(Generic[K]):
         self._signal = asyncio.Semaphore(0)
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._active)
+        return len(self._waiting) + len(self._patient) + len(self._active)
 
-    def add(self, key: K) -> None:
-        """Have a key handled as soon as a worker is free."""
+    def add(self, key: K, *, patient: bool = False) -> None:
+        """Have a key handled as soon as a worker is free.
+
+        Args:
+            key: what to handle.
+            patient: whether keys that are not go before it, such as what a user just changed
+                before a look at everything.
+        """
         if key in self._active:
             self._again.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._waiting.append(key)
+            if patient:
+                self._patient[key] = None
+            else:
+                self._waiting.append(key)
             if self._metrics is not None:
                 self._metrics.added(key)
             self._signal.release()
+        elif key in self._patient and not patient:
+            del self._patient[key]
+            self._waiting.append(key)
 
     def add_later(self, key: K, seconds: float) -> None:
         """Have a key handled after a delay; an earlier appointment of it stands."""
@@ -102,6 +119,12 @@ class WorkQueue(Generic[K]):
                 timer.cancel()
             self._timers.clear()
 
+    def _next(self) -> K:
+        self._taken += 1
+        if self._patient and (not self._waiting or self._taken % PATIENT_SHARE == 0):
+            return self._patient.popitem(last=False)[0]
+        return self._waiting.popleft()
+
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)
         self.add(key)
@@ -109,7 +132,7 @@ class WorkQueue(Generic[K]):
     async def _work(self) -> None:
         while True:
             await self._signal.acquire()
-            key = self._waiting.popleft()
+            key = self._next()
             self._queued.discard(key)
             self._active.add(key)
             if self._metrics is not None:

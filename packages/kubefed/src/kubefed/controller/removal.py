@@ -10,7 +10,7 @@ from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
 from kubefed.controller import left_behind, plan, status
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, Key, deleting, finalizers, labels, managed, uid
+from kubefed.controller.objects import Json, Key, deleting, finalizers, labels, managed
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
 from kubefed.controller.queue import RETRY
 from kubefed.controller.transparent import marks
@@ -66,14 +66,13 @@ class Removal:
         before = self._context.records.get(federated, self._kind)
         members = await self._known(key, placed | before.clusters.keys())
         batch = plan.remove(subject, placed, members, before.clusters)
-        if batch.operations and await self._context.pace():
-            # Time has passed; an orphan annotation, say, may have come meanwhile.
-            subject = self._renewed(subject, key)
-            members = await self._known(key, placed | before.clusters.keys())
-            batch = plan.remove(subject, placed, members, before.clusters)
+        held = self._hold_back(key, batch)
         results = await self._batches.carry_out(
             key, subject, batch, ("", ""), options=subject.delete_options
         )
+        if held:
+            # By then, an orphan annotation, say, may have come.
+            return held
         statuses = self._batches.statuses(key, placed, batch, results)
         left = self._left(subject, members, placed | before.clusters.keys())
         waits = {name: value for name, value in statuses.items() if name not in left}
@@ -89,11 +88,14 @@ class Removal:
         self._context.records.forget(key, self._kind)
         return None
 
-    def _renewed(self, subject: Subject, key: Key) -> Subject:
-        now = self._cache.store.get(key)
-        if now is None or uid(now) != uid(subject.federated):
-            return subject
-        return dataclasses.replace(subject, federated=now)
+    def _hold_back(self, key: Key, batch: Plan) -> float:
+        """Take out of a plan what must wait; give for how many seconds, 0 for nothing."""
+        waits = {
+            operation.cluster: self._context.turn(operation.cluster, (self._kind.name, key))
+            for operation in batch.operations
+        }
+        batch.operations = [each for each in batch.operations if not waits[each.cluster]]
+        return min(filter(None, waits.values()), default=0.0)
 
     async def _wait(
         self,

@@ -188,8 +188,8 @@ class Scheduling:
         patch = replicas.change(federated, result)
         if patch is None:
             return
-        await self._context.pace()
         namespace, name = key_of(federated)
+        await self._context.pace((sync.kind.name, namespace, name))
         answer = await self._context.host.request(
             "PATCH",
             sync.kind.federated.path(namespace, name),

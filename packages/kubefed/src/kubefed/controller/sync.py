@@ -14,6 +14,7 @@ from kubefed.api.names import (
     AggregateReason,
 )
 from kubefed.controller import placement, plan, status, versions
+from kubefed.controller.admission import Admission
 from kubefed.controller.batches import Batches
 from kubefed.controller.bookkeeping import Bookkeeper
 from kubefed.controller.client import ApiError
@@ -103,6 +104,7 @@ class TypeSync:
         )
         self._objects = HostObjects(context, kind, self.federated)
         self._batches = Batches(context, kind, self.members, self.queue.add)
+        self._admission = Admission(context, kind, self.federated)
         self._books = Bookkeeper(context, kind, self.federated, self._objects)
         self._removal = Removal(
             context, kind, self.federated, self.members, self._batches, self._objects
@@ -124,6 +126,7 @@ class TypeSync:
                 await self._context.home.ready.wait()
                 self.started.set()
                 group.create_task(self._books.run())
+                group.create_task(self._admission.run())
                 group.create_task(self.queue.run())
                 group.create_task(self._resync())
         finally:
@@ -132,9 +135,9 @@ class TypeSync:
     def enqueue_all(self) -> None:
         """Look at every object again, also at those in members that nobody owns any more."""
         for key in self.federated.store:
-            self.queue.add(key)
+            self.queue.add(key, patient=True)
         for key in self.members.keys() - self.federated.store.keys():
-            self.queue.add(key)
+            self.queue.add(key, patient=True)
 
     def enqueue_namespace(self, namespace: str) -> None:
         """Look at every object of a namespace again, at once."""
@@ -196,7 +199,7 @@ class TypeSync:
                 log.warning("%s %s/%s: %s", self.kind.federated.kind, *key, error)
                 return RETRY
 
-    async def _reconcile(self, key: Key, *, paced: bool = False) -> float | None:
+    async def _reconcile(self, key: Key) -> float | None:
         federated = self.federated.store.get(key)
         if federated is None:
             self._books.drop(key)
@@ -220,10 +223,10 @@ class TypeSync:
             return None
         if where.reason == AggregateReason.NAMESPACE_NOT_FEDERATED:
             await self._sure_not_federated(key)
-        return await self._propagate(key, federated, where, paced=paced)
+        return await self._propagate(key, federated, where)
 
     async def _propagate(
-        self, key: Key, federated: Json, placed: placement.Placed, *, paced: bool
+        self, key: Key, federated: Json, placed: placement.Placed
     ) -> float | None:
         subject = self._subject(federated)
         hashes = versions.template_hash(federated), versions.overrides_hash(federated)
@@ -232,13 +235,13 @@ class TypeSync:
         valid = {**before.valid_for(*hashes), **late}
         members = self._batches.known(key)
         batch = plan.propagate(subject, placed.clusters, members, valid)
-        if batch.operations and not paced and await self._context.pace():
-            # Time has passed; what is to be done may be something else now.
-            return await self._reconcile(key, paced=True)
+        target = self._batches.target_key(key)
+        held = self._admission.hold_back(key, target, federated, batch)
         await self._wanted_again(key, placed.clusters)
         if batch.operations:
             self._warn_of_template(federated)
         results = await self._batches.carry_out(key, subject, batch, hashes)
+        self._admission.done(key, federated, results)
         # Read anew: a version may have been found to be another object's meanwhile.
         before = self._context.records.get(federated, self.kind)
         written = {name: result.version for name, result in results.items() if result.version}
@@ -252,11 +255,11 @@ class TypeSync:
         )
         recorded = record if record.clusters or before.clusters else None
         pending = [member.pending for member in members if member.name in placed.clusters]
-        if any(pending):
+        if held or any(pending):
             # What is to be said of it is known in a moment; the others needn't wait for that.
             if recorded is not None:
                 self._context.records.note(federated, self.kind, recorded)
-            return max(pending)
+            return held or max(pending)
         self._batches.tell(subject, statuses)
         self._books.note(key, federated, recorded, outcome)
         return RETRY if status.recoverable(outcome) else None
