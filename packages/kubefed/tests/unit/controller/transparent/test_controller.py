@@ -121,10 +121,13 @@ class Shop(World):
 
     async def still(self) -> None:
         """Nothing is written any more."""
-        await calm(0.02)
-        before = self.written()
-        await calm(0.03)
-        assert self.written() == before
+        # On a busy machine what is under way takes longer; what never ends is never still.
+        for _ in range(20):
+            before = self.written()
+            await calm(0.03)
+            if self.written() == before:
+                return
+        raise AssertionError(f"still written: {self.written()[-5:]}")
 
     def written(self) -> list[str]:
         """Every write but those of the Lease and of events, which are told behind the work."""
