@@ -12,6 +12,7 @@ from pathlib import Path
 
 from federation_lab import tools
 from federation_lab.errors import LabError
+from federation_lab.golang import go_environment
 from federation_lab.paths import paths
 
 SOURCES = ("go.mod", "main.go")
@@ -48,7 +49,7 @@ def build(find_go: Callable[[], Path]) -> Path:
         done = subprocess.run(
             [str(go), "build", *FLAGS, "-o", str(made), "."],
             cwd=tools.sources() / "hooktool",
-            env=tools.go_environment(go),
+            env=go_environment(go),
             capture_output=True,
             text=True,
             check=False,

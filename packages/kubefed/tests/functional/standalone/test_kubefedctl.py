@@ -1,13 +1,7 @@
-"""Upstream's own client, kubefedctl v0.10.0, against this control plane.
-
-It is not part of this repository: `KUBEFEDCTL` names the program, which
-`go build sigs.k8s.io/kubefed/cmd/kubefedctl` makes in a module that requires
-sigs.k8s.io/kubefed v0.10.0. Without it these tests are skipped.
-"""
+"""Upstream's own client, kubefedctl v0.10.0, against this control plane."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -30,11 +24,7 @@ from kubefed.install import CRD
 from kubefed.policy import POLICY, POLICY_BINDING
 from standalone_harness import controller, eventually, objects, shell
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(240),
-    pytest.mark.skipif("KUBEFEDCTL" not in os.environ, reason="KUBEFEDCTL names no kubefedctl"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 FEDERATION = "ctl-test"
 HOST, MEMBER, OTHER = "catania", "palermo", "napoli"
@@ -74,11 +64,11 @@ def kubefed(environment: dict[str, str], kubeconfig: Path, log: Path) -> Generat
 
 
 @pytest.fixture(scope="module")
-def kubefedctl(environment: dict[str, str], kubefed: Run) -> Run:
+def kubefedctl(environment: dict[str, str], upstream_ctl: Path, kubefed: Run) -> Run:
     """Upstream's client; `kubefed` has made the federation that it works on."""
 
     def run(*arguments: str, status: int = 0, namespace: str = FEDERATION) -> str:
-        words = [os.environ["KUBEFEDCTL"], *arguments, f"--kubefed-namespace={namespace}"]
+        words = [str(upstream_ctl), *arguments, f"--kubefed-namespace={namespace}"]
         words += [f"--host-cluster-context={HOST}"]
         result = shell(words, environment, status=status)
         return result.stdout + result.stderr

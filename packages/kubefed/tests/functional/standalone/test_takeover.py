@@ -1,15 +1,12 @@
 """Upstream's controller manager v0.10.0 and ours, one after the other on the same federation.
 
-The program is not part of this repository: `KUBEFED_CONTROLLER_MANAGER` names it, which
-`go build sigs.k8s.io/kubefed/cmd/controller-manager` makes in a module that requires
-sigs.k8s.io/kubefed v0.10.0. Without it this test is skipped. It runs by the account and the rights
-that `kubefed init` makes, on the settings and kinds that `kubefed init` makes.
+Upstream's runs by the account and the rights that `kubefed init` makes, on the settings and kinds
+that `kubefed init` makes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -36,14 +33,7 @@ from kubefed.api import (
 from kubefed.clients import Resources
 from standalone_harness import controller, eventually, objects, shell
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        "KUBEFED_CONTROLLER_MANAGER" not in os.environ,
-        reason="KUBEFED_CONTROLLER_MANAGER names no controller manager",
-    ),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 FEDERATION = "takeover-test"
 PLACE = "taken"
@@ -140,6 +130,7 @@ def test_either_takes_over_from_the_other_without_a_write(
     trio: Mapping[str, ControlPlane],
     kubeconfig: Path,
     environment: dict[str, str],
+    upstream_manager: Path,
     tmp_path: Path,
 ) -> None:
     suffix = f"--kubefed-namespace={FEDERATION}"
@@ -150,8 +141,7 @@ def test_either_takes_over_from_the_other_without_a_write(
         shell(f"kubefed join {name} {suffix}", environment)
     rights = account(trio, tmp_path / "account")
     log = tmp_path / "log"
-    program = os.environ["KUBEFED_CONTROLLER_MANAGER"]
-    upstreams = f"{program} --kubeconfig={rights} {suffix} --healthz-addr=127.0.0.1:0"
+    upstreams = f"{upstream_manager} --kubeconfig={rights} {suffix} --healthz-addr=127.0.0.1:0"
     upstreams += " --metrics-addr=127.0.0.1:0"
     ours = f"kubefed controller --kubeconfig={rights} {suffix}"
 
