@@ -42,6 +42,10 @@ ORPHAN_ANNOTATION = "kubefed.io/orphan"
 DELETE_OPTION_ANNOTATION = "kubefed.io/deleteoption"
 # Ours: which cluster a KubeFedCluster is: the UID of its namespace kube-system.
 CLUSTER_UID_ANNOTATION = "kubefed.io/cluster-uid"
+# Ours, both on a KubeFedCluster: the operator's word that nobody is to wait for it, and what
+# deletions left there that didn't wait.
+FORGET_ANNOTATION = "kubefed.io/forget"
+LEFT_BEHIND_ANNOTATION = "kubefed.io/left-behind"
 # Ours: what the account of the federation in a member was made for.
 ACCOUNT_LABEL = "kubefed.io/federation-account"
 

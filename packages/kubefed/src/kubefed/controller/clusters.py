@@ -13,9 +13,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from kubefed.api import given_up
 from kubefed.api.kinds import KUBEFED_CLUSTER, NAMESPACE, SECRET
 from kubefed.api.names import CLUSTER_UID_ANNOTATION, MANAGED_LABEL
-from kubefed.controller import health, left_behind
+from kubefed.controller import health
 from kubefed.controller.client import (
     MERGE_PATCH,
     ApiError,
@@ -129,7 +130,7 @@ class Clusters:
     def forgotten(self, name: str) -> bool:
         """Whether nobody is to wait for a cluster: it is away, and the operator has said so."""
         member = self.members.get(name)
-        return member is not None and left_behind.forgotten(member.obj) and not self.usable(name)
+        return member is not None and given_up.forgotten(member.obj) and not self.usable(name)
 
     def schedulable(self) -> dict[str, bool]:
         """Every cluster, and whether replicas may be planned for it."""
@@ -406,7 +407,7 @@ class Clusters:
                 state,
                 before,
                 now,
-                member.error + left_behind.summary(self.left_behind.of(member.name)),
+                member.error + given_up.summary(self.left_behind.of(member.name)),
             ),
             "kubernetesVersion": member.version if state is Probe.OK else None,
         }

@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
+from kubefed.api import given_up
 from kubefed.api.names import SYNC_FINALIZER, PropagationStatus
-from kubefed.controller import left_behind, plan, status
+from kubefed.controller import plan, status
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.objects import Json, Key, deleting, finalizers, labels, managed
@@ -198,7 +199,7 @@ class Removal:
             if self._context.clusters.usable(name)
         ]
         if not holders:
-            return None
+            return await self.settle(key)
         asked_at = self._cache.reached
         live = await self._objects.get(key)
         if live is not None:
@@ -206,7 +207,7 @@ class Removal:
             self._cache.learn(live, asked_at=asked_at)
             return 0.0 if key in self._cache.store else RETRY
         left = self._context.clusters.left_behind
-        what = left_behind.item(self._kind.target, target_key)
+        what = given_up.item(self._kind.target, *target_key)
         operations = [
             # A deletion that didn't wait for this cluster is brought to its end now.
             Operation(
@@ -227,4 +228,33 @@ class Removal:
             if not result.error:
                 await left.settle(name, self._kind.target, target_key)
         failed = any(result.error for result in results.values())
-        return RETRY if failed or len(results) < len(operations) else None
+        return RETRY if failed or len(results) < len(operations) else await self.settle(key)
+
+    async def settle(self, key: Key) -> float | None:
+        """Strike off what was left in clusters that are back and don't hold it any more.
+
+        It need not have been our deletion, or not one that was answered in time: the Namespace
+        went, somebody put it right by hand, the cluster came back from a backup.
+
+        Returns:
+            When to look again, as `WorkQueue` wants it.
+        """
+        left, target_key = self._context.clusters.left_behind, self._batches.target_key(key)
+        back = [
+            name
+            for name in left.holders(self._kind.target, target_key)
+            if self._context.clusters.usable(name)
+            and not self._members.pending(name)
+            and self._members.get(name, target_key) is None
+            and (key, name) not in self._members.flights
+        ]
+        if not back:
+            return None
+        reached = {name: self._members.reached(name) for name in back}
+        answers = await asyncio.gather(*(self._live(name, key) for name in back))
+        for name, (live, failed) in zip(back, answers, strict=True):
+            if live is not None and managed(live):
+                self._members.learn(name, live, reached[name])
+            elif not failed:
+                await left.settle(name, self._kind.target, target_key)
+        return RETRY if any(failed for _, failed in answers) else None

@@ -136,7 +136,9 @@ class TypeSync:
         """Look at every object again, also at those in members that nobody owns any more."""
         for key in self.federated.store:
             self.queue.add(key, patient=True)
-        for key in self.members.keys() - self.federated.store.keys():
+        left = self._context.clusters.left_behind.keys(self.kind.target)
+        others = self.members.keys() | {self.members.federated_key(key) for key in left}
+        for key in others - self.federated.store.keys():
             self.queue.add(key, patient=True)
 
     def enqueue_namespace(self, namespace: str) -> None:
@@ -282,10 +284,10 @@ class TypeSync:
                 self._context.events.warning(federated, reason, text)
 
     async def _wanted_again(self, key: Key, placed: frozenset[str]) -> None:
-        left = self._context.clusters.left_behind
-        if left.any():
-            for cluster in placed:
-                await left.settle(cluster, self.kind.target, self._batches.target_key(key))
+        left, target_key = self._context.clusters.left_behind, self._batches.target_key(key)
+        for cluster in placed.intersection(left.holders(self.kind.target, target_key)):
+            await left.settle(cluster, self.kind.target, target_key)
+        await self._removal.settle(key)
 
     def _subject(self, federated: Json) -> Subject:
         host_uid = ""

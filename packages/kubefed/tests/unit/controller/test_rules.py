@@ -13,6 +13,7 @@ from kubefed.api import (
     DEPLOYMENT,
     FEDERATED_SERVICE_STATUS,
     FEDERATED_TYPE_CONFIG,
+    KUBEFED_CLUSTER,
     KUBEFED_CONFIG,
     NAMESPACE,
     SERVICE,
@@ -309,6 +310,83 @@ async def test_what_was_left_behind_is_known_after_a_restart(world: Make) -> Non
     await shop.start()
     await until(lambda: two.get(WEB) is None)
     assert f"DELETE {WEB}" in two.log
+
+
+async def left_in_two(world: Make) -> World:
+    """A ConfigMap that was left in a member, which is away and given up."""
+    shop = await world("one", "two", clusterHealthCheck=FAST).shop()
+    await spread(shop, "one", "two")
+    shop.members["two"].healthy = None
+    await until(lambda: shop.condition("two", "Offline"))
+    shop.annotate("two", "kubefed.io/forget", "true")
+    shop.host.delete(shop.path(CONFIG_MAP, "shop", "web"))
+    await until(lambda: "kubefed.io/left-behind" in shop.annotations("two"))
+    return shop
+
+
+async def test_what_somebody_else_took_away_is_struck_off_when_the_cluster_is_back(
+    world: Make,
+) -> None:
+    shop = await left_in_two(world)
+    two = shop.members["two"]
+    two.remove(WEB)
+    await calm()
+    two.healthy = "ok"
+    await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
+
+
+async def test_it_is_struck_off_after_a_restart_too(world: Make) -> None:
+    shop = await left_in_two(world)
+    await shop.stop()
+    shop.members["two"].remove(WEB)
+    shop.members["two"].healthy = "ok"
+    await shop.start()
+    await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
+
+
+async def test_a_late_answer_to_its_deletion_leaves_it_not_listed(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object went, the answer came after the reconcile had gone on: the mark stayed."""
+    shop = await left_in_two(world)
+    monkeypatch.setattr("kubefed.controller.members.GRACE_SECONDS", 0.02)
+    two = shop.members["two"]
+
+    async def slow(method: str, _path: str, _body: object) -> None:
+        if method == "DELETE":
+            await asyncio.sleep(0.2)
+
+    two.after.append(slow)
+    two.healthy = "ok"
+    await until(lambda: two.get(WEB) is None)
+    await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
+
+
+async def test_a_host_that_refuses_once_is_told_again_what_to_strike_off(world: Make) -> None:
+    shop = await left_in_two(world)
+    two, entry = shop.members["two"], KUBEFED_CLUSTER.path(FEDERATION, "two")
+    refusals = iter([REFUSED])
+
+    def refuse(method: str, path: str, _body: object) -> None:
+        if (method, path) == ("PATCH", entry) and (error := next(refusals, None)):
+            raise error
+
+    shop.host.before.append(refuse)
+    two.healthy = "ok"
+    await until(lambda: two.get(WEB) is None)
+    await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
+    assert next(refusals, None) is None
+
+
+async def test_what_is_wanted_elsewhere_now_is_struck_off_where_it_was_left(world: Make) -> None:
+    shop = await left_in_two(world)
+    two, mine = shop.members["two"], shop.path(CONFIG_MAP, "shop", "web")
+    await until(lambda: shop.host.get(mine) is None)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == {"one": ""})
+    two.healthy = "ok"
+    await until(lambda: two.get(WEB) is None)
+    await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
 
 
 async def test_what_is_wanted_again_is_not_deleted_when_the_cluster_is_back(
