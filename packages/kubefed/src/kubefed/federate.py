@@ -160,8 +160,9 @@ def federate(manifest: Manifest, kinds: FederatedType) -> Manifest:
     place: Manifest = {"name": name}
     if kinds.is_namespace:
         place["namespace"] = name
-    elif kinds.federated.namespaced:
-        place["namespace"] = metadata.get("namespace") or "default"
+    elif kinds.federated.namespaced and metadata.get("namespace"):
+        # One without is for whoever applies it to place, as with plain objects.
+        place["namespace"] = metadata["namespace"]
     return {
         "apiVersion": kinds.federated.api_version,
         "kind": kinds.federated.kind,

@@ -184,7 +184,10 @@ def _readiness(ready: bool | None) -> str:
 
 
 def _about_cluster(cluster: Cluster) -> str:
-    return ", ".join(each for each in (cluster.version, cluster.message) if each)
+    said = [cluster.version, cluster.message]
+    if cluster.forgotten:
+        said.append("no deletion waits for it (kubefed forget --undo ends that)")
+    return ", ".join(each for each in said if each)
 
 
 def _running(state: TypeState) -> str:

@@ -109,10 +109,12 @@ def change(path: str, value: object) -> Manifest:
     return result
 
 
-def write_status(host: Resources, kind: TargetKind, name: str, status: Manifest) -> None:
+def write_status(
+    host: Resources, kind: TargetKind, name: str, status: Manifest, namespace: str = FEDERATION
+) -> None:
     host.request(
         "PATCH",
-        f"{kind.path(FEDERATION, name)}/status",
+        f"{kind.path(namespace, name)}/status",
         body={"status": status},
         content_type="application/merge-patch+json",
         what="write a status",

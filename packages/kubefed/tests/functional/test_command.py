@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_harness import merged_kubeconfig
+import yaml
+from api_harness import federated, merged_kubeconfig, write_status
 from federation_lab.cluster.control_plane import ControlPlane
 from kubefed import clients, errors, membership
 from kubefed.api import (
@@ -16,6 +17,7 @@ from kubefed.api import (
     CONFIG_MAP,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
+    LEFT_BEHIND_ANNOTATION,
     MANAGED_LABEL,
     NAMESPACE,
     SERVICE_ACCOUNT,
@@ -110,6 +112,8 @@ def test_join_and_unjoin(kubefed: Command, host: Resources, member: Resources) -
         "joined_at": "",
         "message": "not probed yet",
         "labels": {"country": "it"},
+        "forgotten": False,
+        "left_behind": [],
     }
     assert member.get(SERVICE_ACCOUNT, account, FEDERATION) is not None
     twin = kubefed("join", "twin", f"--cluster-context={MEMBER}", status=1)
@@ -124,6 +128,65 @@ def test_join_and_unjoin(kubefed: Command, host: Resources, member: Resources) -
     kubefed("unjoin", MEMBER)
     assert member.get(NAMESPACE, FEDERATION) is None
     assert host.list(KUBEFED_CLUSTER, FEDERATION) == []
+
+
+def test_a_member_that_is_gone_for_good(kubefed: Command, host: Resources) -> None:
+    kubefed("join", MEMBER)
+    kind = FederatedType.of(CONFIG_MAP).federated
+    held = federated(kind, "held", finalizers=["example.com/hold"])
+    host.create(kind, held)
+    write_status(host, kind, "held", {"clusters": [{"name": MEMBER}]}, "default")
+    host.delete(kind, "held", "default")
+    unknown = kubefed("forget", MEMBER, status=1).stderr
+    assert f"{MEMBER} is not given up: nobody knows whether it answers" in unknown
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "lastProbeTime": "2026-01-01T00:00:00Z",
+        "message": "fine",
+    }
+    say(host, condition)
+    answers = kubefed("forget", MEMBER, "--dry-run", status=1).stderr
+    assert "it answered at 2026-01-01T00:00:00Z (fine); deletions there would be" in answers
+    say(host, condition | {"type": "Offline"})
+    trial = kubefed("forget", MEMBER, "--dry-run")
+    assert f"would change KubeFedCluster {FEDERATION}/{MEMBER}" in trial.stdout
+    assert "ConfigMap default/held" in trial.stderr
+
+    def word() -> bool:
+        found = json.loads(kubefed("status", "--format=json", status=3).stdout)["clusters"]
+        return bool(found[0]["forgotten"])
+
+    assert not word()
+    told = json.loads(kubefed("forget", MEMBER, "--format=json").stdout)
+    assert told == {
+        "cluster": MEMBER,
+        "forgotten": True,
+        "changed": True,
+        "waiting": ["ConfigMap default/held"],
+        "left_behind": [],
+        "dry_run": False,
+    }
+    assert word()
+    assert "(kubefed forget --undo ends that)" in kubefed("status", status=3).stdout
+    assert json.loads(kubefed("forget", MEMBER, "--format=json").stdout)["changed"] is False
+    assert f"wait again for {MEMBER}" in kubefed("forget", MEMBER, "--undo").stdout
+    assert not word()
+    say(host, condition)
+    kubefed("forget", MEMBER, "--force")
+    assert word()
+    # What only its entry lists is told before the entry goes.
+    listed: Manifest = {"metadata": {"annotations": {LEFT_BEHIND_ANNOTATION: '["secrets a/b"]'}}}
+    host.patch(KUBEFED_CLUSTER, MEMBER, FEDERATION, listed)
+    left = json.loads(kubefed("unjoin", MEMBER, "--format=json").stdout)["still_placed"]
+    assert left == ["ConfigMap default/held", "secrets a/b, deleted in the host"]
+    host.patch(kind, "held", "default", {"metadata": {"finalizers": None}})
+    assert "there is no member nobody" in kubefed("forget", "nobody", status=1).stderr
+
+
+def say(host: Resources, condition: Manifest) -> None:
+    """Have a member's entry say how it stands, as a controller would."""
+    write_status(host, KUBEFED_CLUSTER, MEMBER, {"conditions": [condition]}, FEDERATION)
 
 
 def test_the_host_joins_itself_and_keeps_its_namespace(kubefed: Command, host: Resources) -> None:
@@ -206,21 +269,25 @@ data: {color: red}
 
 
 def test_federate(kubefed: Command, host: Resources) -> None:
-    trial = kubefed("federate", "-f", "-", "--dry-run", stdin=WEB).stdout
+    apply = ("federate", "--apply", "-f", "-")
+    trial = kubefed(*apply, "--dry-run", stdin=WEB).stdout
     assert trial.splitlines() == [
         "would create Namespace store",
         "would create FederatedNamespace store/store",
         "would create FederatedConfigMap store/web",
         "2 objects can be federated.",
     ]
+    # As kubefedctl has it: a file is only printed.
+    printed = list(yaml.safe_load_all(kubefed("federate", "-f", "-", "-t", stdin=WEB).stdout))
+    assert [each["kind"] for each in printed] == ["FederatedNamespace", "FederatedConfigMap"]
     assert host.get(NAMESPACE, "store") is None
-    first = kubefed("federate", "-f", "-", stdin=WEB).stdout
+    first = kubefed(*apply, stdin=WEB).stdout
     assert "FederatedConfigMap store/web created" in first
-    assert "unchanged" in kubefed("federate", "-f", "-", stdin=WEB).stdout
+    assert "unchanged" in kubefed(*apply, stdin=WEB).stdout
     kind = FederatedType.of(CONFIG_MAP).federated
     placement: Manifest = {"spec": {"placement": {"clusters": []}}}
     host.patch(kind, "web", "store", placement)
-    changed = kubefed("federate", "-f", "-", stdin=WEB.replace("red", "blue")).stdout
+    changed = kubefed(*apply, stdin=WEB.replace("red", "blue")).stdout
     assert "FederatedConfigMap store/web changed" in changed
     spec = (host.get(kind, "web", "store") or {})["spec"]
     assert spec["template"]["data"] == {"color": "blue"}
@@ -242,13 +309,29 @@ def test_federate(kubefed: Command, host: Resources) -> None:
     translated = kubefed("federate", "namespace", "store", "--contents", "-o", "yaml").stdout
     assert translated.count("kind: Federated") == 2
     assert "FederatedConfigMap default/nothing" not in translated
-    kubefed("federate", "configmap", "plain", "-n", "store")
+    name = ("federate", "configmap", "plain", "-n", "store")
+    assert "FederatedConfigMap store/plain created" in kubefed(*name).stdout
+    for flags in ((), ("--dry-run",)):
+        refused = kubefed(*name, *flags, status=1).stderr
+        assert "FederatedConfigMap store/plain exists already; --apply gives" in refused
+    assert "FederatedConfigMap store/plain unchanged" in kubefed(*name, "--apply").stdout
     missing = kubefed("federate", "configmap", "nothing", "-n", "store", status=1)
     assert "there is no ConfigMap nothing in namespace store" in missing.stderr
 
 
+def test_objects_without_a_namespace(kubefed: Command, host: Resources) -> None:
+    text = WEB.split("---")[1].replace(", namespace: store", "")
+    [printed] = json.loads(kubefed("federate", "-f", "-", "--format=json", stdin=text).stdout)[
+        "items"
+    ]
+    assert printed["metadata"] == {"name": "web"}
+    apply = ("federate", "--apply", "-f", "-", "--dry-run")
+    assert "FederatedConfigMap default/web" in kubefed(*apply, stdin=text).stdout
+    assert "FederatedConfigMap x/web" in kubefed(*apply, "-n", "x", stdin=text).stdout
+
+
 def test_orphaning_deletion(kubefed: Command) -> None:
-    kubefed("federate", "-f", "-", stdin=WEB)
+    kubefed("federate", "--apply", "-f", "-", stdin=WEB)
     name = ("FederatedConfigMap", "web", "-n", "store")
     assert kubefed("orphaning-deletion", "status", *name).stdout == "Disabled\n"
     kubefed("orphaning-deletion", "enable", *name)
@@ -309,15 +392,16 @@ def test_a_kind_left_of_a_type_that_is_gone(kubefed: Command, host: Resources) -
 def test_a_type_and_its_object_in_one_go(kubefed: Command, host: Resources) -> None:
     quota = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "a"}, "spec": {}}
     text = json.dumps(quota)
-    refused = kubefed("federate", "-f", "-", stdin=text, status=1)
+    apply = ("federate", "--apply", "-f", "-")
+    refused = kubefed(*apply, stdin=text, status=1)
     assert "not federated: LimitRange; use kubefed enable" in refused.stderr
     printed = kubefed("federate", "-f", "-", "-o", "yaml", stdin=text).stdout
     assert "kind: FederatedLimitRange" in printed
-    trial = kubefed("federate", "-f", "-", "-t", "--dry-run", stdin=text).stdout
+    trial = kubefed(*apply, "-t", "--dry-run", stdin=text).stdout
     assert "would create CustomResourceDefinition federatedlimitranges.types.kubefed.io" in trial
     assert "would create FederatedLimitRange default/a" in trial
     assert host.get(CRD, "federatedlimitranges.types.kubefed.io") is None
-    made = kubefed("federate", "-f", "-", "-t", stdin=text).stdout
+    made = kubefed(*apply, "-t", stdin=text).stdout
     assert "FederatedLimitRange default/a created" in made
     kind = FederatedType.of(TargetKind("", "v1", "LimitRange", "limitranges")).federated
     host.delete(kind, "a", "default")
@@ -338,7 +422,7 @@ def test_answers_for_programs(kubefed: Command, host: Resources) -> None:
     assert enabled["federated"] == "federatedcronjobs.types.kubefed.io"
     disabled = answer("disable", "cronjobs", "--delete-crd")
     assert (disabled["type"], disabled["deleted_crd"]) == ("cronjobs.batch", True)
-    objects = answer("federate", "-f", "-", stdin=WEB)["objects"]
+    objects = answer("federate", "--apply", "-f", "-", stdin=WEB)["objects"]
     assert [each["object"] for each in objects] == [
         "FederatedNamespace store/store",
         "FederatedConfigMap store/web",

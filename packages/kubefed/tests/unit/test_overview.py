@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig
+from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig, given_up
 from kubefed.membership import Cluster
+from kubefed.membership.forget import alive
 from kubefed.overview import (
     Overview,
     Problem,
@@ -138,6 +139,49 @@ def test_what_is_known_of_a_cluster(
     cluster = Cluster.from_object(kubefed_cluster(*conditions))
     assert (cluster.ready, cluster.message) == (ready, message)
     assert Overview((cluster,), (), ()).healthy is bool(ready)
+
+
+def test_a_member_that_was_given_up_says_so() -> None:
+    manifest = kubefed_cluster({"type": "Offline", "status": "True", "message": "gone"})
+    assert "forget" not in rows(Overview((Cluster.from_object(manifest),), (), ()))[0].explain
+    manifest["metadata"]["annotations"] = {
+        "kubefed.io/forget": "true",
+        "kubefed.io/left-behind": '["secrets shop/b","configmaps shop/a"]',
+    }
+    cluster = Cluster.from_object(manifest)
+    assert cluster.forgotten
+    assert cluster.left_behind == ("configmaps shop/a", "secrets shop/b")
+    [row] = rows(Overview((cluster,), (), ()))
+    assert row.explain == "gone, no deletion waits for it (kubefed forget --undo ends that)"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "text"),
+    [
+        ([], "nobody knows whether it answers"),
+        ([{"type": "Ready", "status": "Unknown"}], "nobody knows whether it answers"),
+        ([{"type": "Ready", "status": "True", "lastProbeTime": "12:00"}], "it answered at 12:00"),
+        (
+            [
+                {"type": "Ready", "status": "False", "message": "not ok"},
+                {"type": "Offline", "status": "False"},
+            ],
+            "it answered at an unknown time (not ok)",
+        ),
+        ([{"type": "Offline", "status": "True"}], ""),
+        ([{"type": "ConfigMalformed", "status": "True"}], ""),
+    ],
+)
+def test_which_members_may_be_given_up(conditions: list[dict[str, str]], text: str) -> None:
+    found = alive(kubefed_cluster(*conditions))
+    assert found.startswith(text)
+    assert bool(found) is bool(text)
+
+
+def test_what_a_malformed_list_of_things_left_lists() -> None:
+    for text in ("{", "7", "{}", ""):
+        entry = {"metadata": {"annotations": {"kubefed.io/left-behind": text}}}
+        assert given_up.left_behind(entry) == frozenset()
 
 
 @pytest.mark.parametrize(

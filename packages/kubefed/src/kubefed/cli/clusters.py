@@ -1,10 +1,10 @@
-"""init, uninstall, join, unjoin."""
+"""init, uninstall, join, unjoin, forget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -156,6 +156,43 @@ def unjoin(
         cluster=name,
         left_in_member=left.in_member,
         still_placed=left.placed,
+    )
+
+
+@verb
+def forget(
+    host: Host,
+    name: ClusterName,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take it back: deletions wait for the member again.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where the member answers, or may.")
+    ] = False,
+) -> None:
+    """Say that a member is gone for good, so that no deletion waits for it any more.
+
+    What deletions leave there is listed on its KubeFedCluster, and deleted if it does come back.
+    """
+    shared: dict[str, Any] = {"cluster": name, "namespace": host.namespace}
+    found = (
+        membership.remember(host.api, **shared, dry_run=host.dry_run)
+        if undo
+        else membership.forget(host.api, **shared, force=force, dry_run=host.dry_run)
+    )
+    if found.waiting:
+        wait = "wait" if undo else "waited"
+        _warn_all(f"being deleted, which {wait} for {name}:", found.waiting)
+    if found.left_behind:
+        _warn_all(f"deleted, and left behind in {name} so far:", found.left_behind)
+    how = "wait again" if undo else "wait no more"
+    host.answer(
+        f"Deletions {'would ' if host.dry_run else ''}{how} for {name}.",
+        cluster=name,
+        forgotten=not undo,
+        changed=found.changed,
+        waiting=found.waiting,
+        left_behind=found.left_behind,
     )
 
 

@@ -28,6 +28,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_UNWELL, EXIT_RETRY = 1, 2, 3, 75
 _UNBROKEN = 400
 # Flags that take no value, and whether they are on unless said.
 _GO_FLAGS = {
+    "--apply": False,
     "--contents": False,
     "--delete-crd": False,
     "--dry-run": False,
@@ -35,6 +36,7 @@ _GO_FLAGS = {
     "--error-on-existing": True,
     "--force": False,
     "--purge": False,
+    "--undo": False,
 }
 _MANIFESTS = frozenset({".yaml", ".yml", ".json"})
 
@@ -131,9 +133,12 @@ def dump(data: object, output: Format) -> None:
         say(yaml.safe_dump(data, sort_keys=False).rstrip())
 
 
-def dump_manifests(manifests: Iterable[Manifest]) -> None:
-    """Print objects as a stream of YAML documents."""
-    say(yaml.safe_dump_all(list(manifests), sort_keys=False).rstrip())
+def dump_manifests(manifests: Iterable[Manifest], output: Format = Format.TABLE) -> None:
+    """Print objects as kubectl reads them: YAML documents, or a List in JSON."""
+    if output is Format.JSON:
+        dump({"apiVersion": "v1", "kind": "List", "items": list(manifests)}, output)
+    else:
+        say(yaml.safe_dump_all(list(manifests), sort_keys=False).rstrip())
 
 
 def plain_data(value: Any) -> Any:

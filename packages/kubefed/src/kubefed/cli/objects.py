@@ -47,8 +47,19 @@ def federate(
     namespace: ObjectNamespace = None,
     filename: Annotated[
         Path | None,
-        typer.Option("--filename", "-f", help="A file or directory of objects, '-' for stdin."),
+        typer.Option(
+            "--filename",
+            "-f",
+            help="A file or directory of objects, '-' for stdin; printed unless --apply is given.",
+        ),
     ] = None,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply",
+            help="Create also what --filename names; give what exists the new template.",
+        ),
+    ] = False,
     contents: Annotated[
         bool, typer.Option("--contents", "-c", help="Of a namespace: also what is in it.")
     ] = False,
@@ -67,18 +78,20 @@ def federate(
         raise errors.UsageError(f"--filename goes without TYPE and NAME; leave out '{type_name}'")
     if not filename and not (type_name and name):
         raise errors.UsageError("give either TYPE and NAME or --filename")
-    if output and enable_type:
-        raise errors.UsageError("--enable-type changes the host, and --output doesn't; give one")
+    for flag, given in (("--enable-type", enable_type and not filename), ("--apply", apply)):
+        if output and given:
+            raise errors.UsageError(f"{flag} changes the host, and --output doesn't; give one")
     if filename:
         manifests = read_manifests(common.read_text(filename))
     else:
         where = namespace or host.default_namespace()
         skip = _words(skip_api_resources)
         manifests = _from_host(host.objects, type_name or "", name or "", where, contents, skip)
-    if output:
+    if output or (filename and not apply):
         _print(host, manifests)
     else:
-        _create(host, _outcome(host, manifests, enable_type=enable_type))
+        outcome = _outcome(host, manifests, enable_type=enable_type)
+        _create(host, outcome, namespace, renew=apply)
 
 
 def _print(host: Host, manifests: Sequence[Manifest]) -> None:
@@ -94,7 +107,7 @@ def _print(host: Host, manifests: Sequence[Manifest]) -> None:
         types = [*(each.type for each in enabled), *types, *guessed(manifests)]
         outcome = federate_all(manifests, types)
     _warn_skipped(outcome)
-    common.dump_manifests(outcome.objects)
+    common.dump_manifests(outcome.objects, host.output)
 
 
 def _words(text: str) -> set[str]:
@@ -160,18 +173,25 @@ def _warn_skipped(outcome: Outcome) -> None:
         warn(f"left out {what}: {why}")
 
 
-def _create(host: Host, outcome: Outcome) -> None:
+def _create(host: Host, outcome: Outcome, namespace: str | None, *, renew: bool) -> None:
     _warn_skipped(outcome)
     done: list[dict[str, str]] = []
     for manifest, kind in zip(outcome.objects, outcome.kinds, strict=True):
-        done.append({"object": describe(manifest), "result": _put(host.objects, kind, manifest)})
+        if kind.namespaced and not manifest["metadata"].get("namespace"):
+            manifest["metadata"]["namespace"] = namespace or host.default_namespace()
+        result = _put(host.objects, kind, manifest, renew=renew)
+        done.append({"object": describe(manifest), "result": result})
     lines = [f"{each['object']} {each['result']}" for each in done]
     text = f"{len(done)} objects can be federated." if host.dry_run else "\n".join(lines)
     host.answer(text or "Nothing to federate.", objects=done)
 
 
-def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
-    """Create a federated object, or give one that exists the new template."""
+def _put(host: Resources, kind: TargetKind, manifest: Manifest, *, renew: bool) -> str:
+    """Create a federated object, or give one that exists the new template.
+
+    Raises:
+        errors.AskOperator: it exists, and isn't to be renewed.
+    """
     metadata = manifest["metadata"]
     namespace = metadata.get("namespace")
     if namespace and host.get(NAMESPACE, namespace) is None:
@@ -183,6 +203,10 @@ def _put(host: Resources, kind: TargetKind, manifest: Manifest) -> str:
     if found is None:
         host.create(kind, manifest)
         return "created"
+    if not renew:
+        raise errors.AskOperator(
+            f"{describe(manifest)} exists already; --apply gives it the new template"
+        )
     # Where it goes and what differs there was decided since; only what it is comes anew.
     spec = {**found["spec"], "template": manifest["spec"].get("template", {})}
     if spec == found["spec"]:

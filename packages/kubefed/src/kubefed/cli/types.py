@@ -60,7 +60,7 @@ def enable(
     )
     if output:
         manifests = enabling.plan_enable(host.api, directive, namespace=host.namespace)
-        common.dump_manifests(manifests)
+        common.dump_manifests(manifests, host.output)
         return
     known = enabling.enabled_types(host.api, namespace=host.namespace)
     kinds = enabling.enable(host.api, directive, namespace=host.namespace, dry_run=host.dry_run)

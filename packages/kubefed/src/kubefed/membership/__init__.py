@@ -7,6 +7,7 @@ federation's host cluster. What goes from the one to the other is an endpoint, a
 from kubefed.accounts import Token, lasting_token, mint_token
 from kubefed.membership.both import Departure, Names, join, leave
 from kubefed.membership.endpoint import Identity, check_endpoint, identify
+from kubefed.membership.forget import GivenUp, forget, remember
 from kubefed.membership.host import Cluster, list_clusters, register, unregister
 from kubefed.membership.member import (
     account_name,
@@ -19,11 +20,13 @@ from kubefed.membership.member import (
 __all__ = [
     "Cluster",
     "Departure",
+    "GivenUp",
     "Identity",
     "Names",
     "Token",
     "account_name",
     "check_endpoint",
+    "forget",
     "identify",
     "join",
     "lasting_token",
@@ -34,6 +37,7 @@ __all__ = [
     "prepare_member",
     "purge_objects",
     "register",
+    "remember",
     "remove_member",
     "unregister",
 ]

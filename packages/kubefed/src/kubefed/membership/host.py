@@ -22,6 +22,7 @@ from kubefed.api import (
     Manifest,
     TlsValidation,
     TypeConfig,
+    given_up,
 )
 from kubefed.clients import Resources
 from kubefed.install import need_installed
@@ -42,6 +43,8 @@ class Cluster:
         joined_at: when it joined.
         message: what its last probe said.
         labels: what placements select it by.
+        forgotten: whether deletions don't wait for it while it is away.
+        left_behind: what such deletions left there.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Cluster:
     joined_at: datetime
     message: str
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    forgotten: bool = False
+    left_behind: tuple[str, ...] = ()
 
     @classmethod
     def from_object(cls, manifest: Manifest) -> Cluster:
@@ -80,6 +85,8 @@ class Cluster:
             joined_at=datetime.fromisoformat(metadata["creationTimestamp"]),
             message=message,
             labels=metadata.get("labels") or {},
+            forgotten=given_up.forgotten(manifest),
+            left_behind=tuple(sorted(given_up.left_behind(manifest))),
         )
 
 
@@ -174,6 +181,8 @@ def unregister(
         host.delete(SECRET, f"{cluster}-token", namespace)
         return []
     left = placed_objects(host, cluster, namespace)
+    # With the entry goes the only list of these.
+    left += [f"{each}, deleted in the host" for each in sorted(given_up.left_behind(entry))]
     host.delete(KUBEFED_CLUSTER, cluster, namespace)
     host.delete(SECRET, entry["spec"]["secretRef"]["name"], namespace)
     kept = None if dry_run else host.get(KUBEFED_CLUSTER, cluster, namespace)
@@ -198,13 +207,16 @@ def list_clusters(api: ApiClient, *, namespace: str) -> list[Cluster]:
     return sorted((Cluster.from_object(each) for each in found), key=lambda each: each.name)
 
 
-def placed_objects(host: Resources, cluster: str, namespace: str) -> list[str]:
+def placed_objects(
+    host: Resources, cluster: str, namespace: str, *, deleted: bool = False
+) -> list[str]:
     """Name the members' objects that the host says are in a cluster.
 
     Args:
         host: the host cluster.
         cluster: the member's name.
         namespace: the federation's namespace.
+        deleted: only those whose deletion is under way.
     """
     found: list[str] = []
     for manifest in host.list(FEDERATED_TYPE_CONFIG, namespace):
@@ -216,9 +228,11 @@ def placed_objects(host: Resources, cluster: str, namespace: str) -> list[str]:
             found.append(f"{kinds.target.kind}: unknown, may not list {kinds.federated.plural}")
             continue
         for item in items:
+            metadata = item["metadata"]
             if cluster not in _clusters_in_status(item):
                 continue
-            metadata = item["metadata"]
+            if deleted and not metadata.get("deletionTimestamp"):
+                continue
             where = "" if kinds.is_namespace else f"{metadata.get('namespace') or ''}/"
             found.append(f"{kinds.target.kind} {where.lstrip('/')}{metadata['name']}")
     return sorted(found)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_harness import admin
 from controller_harness import (
     FEDERATED,
     FEDERATION,
@@ -21,7 +22,9 @@ from controller_harness import (
     clusters,
     eventually,
 )
+from federation_lab.cluster.control_plane import ControlPlane
 from federation_lab.cluster.pki import CertificateAuthority
+from kubefed import errors, membership
 from kubefed.api import (
     CONFIG_MAP,
     FEDERATED_SERVICE_STATUS,
@@ -79,6 +82,11 @@ def left_behind(federation: Federation) -> str:
     return annotations.get("kubefed.io/left-behind", "")
 
 
+def give_up_member2(plane: ControlPlane) -> membership.GivenUp:
+    with admin(plane) as api:
+        return membership.forget(api, cluster="member2", namespace=FEDERATION)
+
+
 def test_a_member_that_is_gone_for_good_holds_no_deletion(
     federation: Federation, wire: Wire, quick: None
 ) -> None:
@@ -91,6 +99,9 @@ def test_a_member_that_is_gone_for_good_holds_no_deletion(
         post(federation, "given-up", "one", "member1", "member2")
         eventually(lambda: member1.get(path) and member2.get(path), 20)
         eventually(lambda: federation.propagated("ConfigMap", "given-up", "one"))
+        # Nobody gives up by mistake what answers.
+        with pytest.raises(errors.AskOperator, match="it answered at"):
+            give_up_member2(host.plane)
         wire.freeze()
         eventually(lambda: offline(federation), 20)
         host.call("DELETE", mine)
@@ -98,7 +109,7 @@ def test_a_member_that_is_gone_for_good_holds_no_deletion(
         time.sleep(1)
         assert host.get(mine)
         began = time.monotonic()
-        host.merge(MEMBER2, {"metadata": {"annotations": {"kubefed.io/forget": "true"}}})
+        assert give_up_member2(host.plane).waiting == ("ConfigMap given-up/one",)
         eventually(lambda: host.get(mine) is None, 30)
         assert time.monotonic() - began < 30
         eventually(lambda: "configmaps given-up/one" in offline(federation))
@@ -106,7 +117,7 @@ def test_a_member_that_is_gone_for_good_holds_no_deletion(
         # And it is brought to its end when the member comes back after all.
         wire.thaw()
         eventually(lambda: member2.get(path) is None, 40)
-        eventually(lambda: "given-up/one" not in left_behind(federation))
+        eventually(lambda: left_behind(federation) == "", 30)
 
 
 def test_a_silent_member_delays_no_start(federation: Federation, wire: Wire) -> None:
