@@ -30,6 +30,7 @@ from kubefed.controller.left_behind import LeftBehind
 from kubefed.controller.member_cluster import MemberCluster, connection, token_only
 from kubefed.controller.metrics import NOT_READY, OFFLINE, READY
 from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec, uid
+from kubefed.controller.openings import Openings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,7 @@ class Clusters:
         self._objects = Informer(host, Source(KUBEFED_CLUSTER, namespace), self._cluster_changed)
         self._group: asyncio.TaskGroup | None = None
         self.left_behind = LeftBehind(host, namespace)
+        self.openings = Openings()
 
     @property
     def labels(self) -> dict[str, dict[str, str]]:

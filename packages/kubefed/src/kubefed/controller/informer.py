@@ -40,7 +40,7 @@ from kubefed.controller.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from kubefed.api.kinds import TargetKind
     from kubefed.controller.client import Client
@@ -99,6 +99,7 @@ class Informer:
             there is none, after the cache has it.
         whole_again: called when the cache became whole, at first or after the kind was not
             served for a while.
+        turn: awaited before a connection may be needed; None for at once.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Informer:
         source: Source,
         changed: Callable[[Key, Json | None, Json | None], None],
         whole_again: Callable[[], None] = lambda: None,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.client = client
         self.source = source
@@ -117,6 +119,7 @@ class Informer:
         self.error = ""
         self._changed = changed
         self._whole_again = whole_again
+        self._turn = turn
         # What was told last of objects that `learn` replaced since.
         self._untold: dict[Key, Json | None] = {}
         self._version = ""
@@ -202,6 +205,8 @@ class Informer:
 
     async def _step(self) -> None:
         try:
+            if self._turn is not None:
+                await self._turn()
             if asyncio.get_running_loop().time() - self._listed_at >= RELIST_SECONDS:
                 self._version = ""
             if not self._version:

@@ -320,7 +320,8 @@ class Members:
             else:
                 self._changed(name, key, before, after)
 
-        informer = Informer(member.client, self._source, changed, self._joined)
+        turn = self._clusters.openings.turn
+        informer = Informer(member.client, self._source, changed, self._joined, turn)
         task = self._group.create_task(informer.run())
         self._caches[name] = _Cache(informer, task, asyncio.get_running_loop().time())
 

@@ -22,7 +22,7 @@ from kubefed.api import (
     TargetKind,
     TypeConfig,
 )
-from kubefed.controller import manager, member_cluster
+from kubefed.controller import manager, member_cluster, openings
 from kubefed.controller.client import Connection
 from kubefed.controller.objects import Json
 
@@ -63,6 +63,8 @@ class World:
         monkeypatch.setattr(FakeClient, "servers", {"https://host": self.host} | urls)
         monkeypatch.setattr(manager, "Client", FakeClient)
         monkeypatch.setattr(member_cluster, "Client", FakeClient)
+        # There is nothing to open, and what `calm` lets pass isn't to be shared with it.
+        monkeypatch.setattr(openings, "GAP", 0.0)
         monkeypatch.setattr(manager, "host_connection", lambda _: Connection("https://host"))
         spec = {"scope": "Cluster"} | config
         self.host.put(KUBEFED_CONFIG.path(FEDERATION, "kubefed"), {"spec": spec})
