@@ -1,15 +1,18 @@
 """What was done is written down after it was done, and never in its way.
 
 A reconcile writes to the members first; its record (PropagatedVersion) and then its status follow
-here, by few workers, so that under load the next object's members come before this one's books.
+here, by few workers, so that under load the next object's members come before this one's books:
+while many objects wait for theirs, books wait too, up to `HELD_SECONDS`.
 In memory the record counts at once. If the process ends in between, the next one finds objects
 without a record and puts them once more, which changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from kubefed.controller import status
@@ -19,6 +22,8 @@ from kubefed.controller.objects import Json, Key, uid
 from kubefed.controller.queue import RETRY, WorkQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubefed.api.kinds import FederatedType
     from kubefed.controller.context import Context
     from kubefed.controller.host_objects import HostObjects
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 WORKERS = 4
+# How long books wait at most for objects that are yet to be carried to their members.
+HELD_SECONDS = 2.0
+LOOK_SECONDS = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class _Page:
     federated: Json
     recorded: Recorded | None
     outcome: status.Outcome
+    since: float
 
 
 class Bookkeeper:
@@ -44,15 +53,22 @@ class Bookkeeper:
         kind: the type.
         cache: the federated objects.
         objects: writes to them.
+        pressed: whether many objects wait to be carried to their members.
     """
 
     def __init__(
-        self, context: Context, kind: FederatedType, cache: Informer, objects: HostObjects
+        self,
+        context: Context,
+        kind: FederatedType,
+        cache: Informer,
+        objects: HostObjects,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._context = context
         self._kind = kind
         self._cache = cache
         self._objects = objects
+        self._pressed = pressed
         self._pages: dict[Key, _Page] = {}
         self._queue: WorkQueue[Key] = WorkQueue(
             f"{kind.name} books", self._handle, workers=WORKERS
@@ -85,7 +101,8 @@ class Bookkeeper:
             outcome = dataclasses.replace(outcome, updated=updated)
         elif self._context.records.saved(key, self._kind) and self._says(federated, outcome):
             return
-        self._pages[key] = _Page(federated, recorded, outcome)
+        since = time.monotonic() if waiting is None else waiting.since
+        self._pages[key] = _Page(federated, recorded, outcome, since)
         self._queue.add(key)
 
     def drop(self, key: Key) -> None:
@@ -94,6 +111,7 @@ class Bookkeeper:
         self._queue.forget(key)
 
     async def _handle(self, key: Key) -> float | None:
+        await self._hold(key)
         page = self._pages.get(key)
         if page is None:
             return None
@@ -111,6 +129,12 @@ class Bookkeeper:
         if self._pages.get(key) is page:
             del self._pages[key]
         return None
+
+    async def _hold(self, key: Key) -> None:
+        while (page := self._pages.get(key)) is not None and self._pressed():
+            if time.monotonic() - page.since >= HELD_SECONDS:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _says(self, federated: Json, outcome: status.Outcome) -> bool:
         return status.render(federated, outcome, timestamp()) is None

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RESYNC_SECONDS = 600.0
+# So many objects waiting for their members are many: books follow after them.
+PRESSED = 16
 # What of a template's metadata no member gets, and the event that says so.
 _NOT_PROPAGATED = {
     "annotations": "AnnotationsNotSupported",
@@ -105,7 +107,9 @@ class TypeSync:
         self._objects = HostObjects(context, kind, self.federated)
         self._batches = Batches(context, kind, self.members, self.queue.add)
         self._admission = Admission(context, kind, self.federated)
-        self._books = Bookkeeper(context, kind, self.federated, self._objects)
+        self._books = Bookkeeper(
+            context, kind, self.federated, self._objects, lambda: len(self.queue) >= PRESSED
+        )
         self._removal = Removal(
             context, kind, self.federated, self.members, self._batches, self._objects
         )

@@ -60,7 +60,13 @@ class Sources:
         for (name, namespace), kind in pairs.items():
             if (name, namespace) not in self._running:
                 informer = self._informer(kind, namespace)
-                task = group.create_task(informer.run())
+                work = informer.run()
+                try:
+                    task = group.create_task(work)
+                except RuntimeError:
+                    # The group is ending, and takes in nobody any more.
+                    work.close()
+                    return
                 self._running[name, namespace] = _Running(informer, task)
 
     def known(self, name: str, namespace: str) -> bool:
