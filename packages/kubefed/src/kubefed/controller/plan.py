@@ -337,9 +337,11 @@ def next_record(
     clusters: dict[str, str] = {}
     for member in members:
         name = member.name
+        # A cache that isn't whole yet says as little as a cluster that is away.
+        may_hold = member.current is not None or not (member.ready and member.known)
         if name in written:
             clusters[name] = written[name]
-        elif name in valid and (member.current is not None or not member.ready):
+        elif name in valid and may_hold:
             clusters[name] = valid[name]
         elif name in before.clusters and not (member.ready and member.known):
             # It holds something, but no longer what this record is about.

@@ -183,13 +183,16 @@ def test_what_is_recorded_next() -> None:
         Member("kept", current=current()),
         Member("absent"),
         Member("away", ready=False),
+        Member("slow", known=False, pending=5.0),
     ]
-    before = Recorded("t", "o", dict.fromkeys(("kept", "absent", "away", "unjoined"), "rv:7"))
+    there = ("kept", "absent", "away", "slow", "unjoined")
+    before = Recorded("t", "o", dict.fromkeys(there, "rv:7"))
     same = plan.next_record("t", "o", before, members, {"written": "rv:9"})
-    assert same.clusters == {"written": "rv:9", "kept": "rv:7", "away": "rv:7"}
-    # Of another template it is only known that a cluster that is away holds something.
+    assert same.clusters == {"written": "rv:9"} | dict.fromkeys(("kept", "away", "slow"), "rv:7")
+    # Of another template it is only known that a cluster that can't be asked holds something.
     other = plan.next_record("new", "o", before, members, {"written": "rv:9"})
-    assert other.clusters == {"written": "rv:9", "away": plan.UNKNOWN_VERSION}
+    unknown = dict.fromkeys(("away", "slow"), plan.UNKNOWN_VERSION)
+    assert other.clusters == {"written": "rv:9"} | unknown
 
 
 members = st.builds(
