@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import socket
 import ssl
 import subprocess
@@ -15,19 +16,69 @@ import httpx
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 START_SECONDS = 60.0
 PORTS = (16_000, 30_000)
+API_SERVER = "kube-apiserver"
 
 
 class StartError(Exception):
     """A control plane did not come up; the text names the program and its log."""
 
 
+class Programs:
+    """The programs of a control plane, which can be killed, started again, frozen and thawed.
+
+    Args:
+        plane: the control plane; its files are there.
+        names: its programs, in the order in which they start.
+    """
+
+    def __init__(self, plane: ControlPlane, names: Sequence[str]) -> None:
+        self.plane = plane
+        self._names = names
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start the programs that don't run, and wait for the API server.
+
+        Raises:
+            StartError: it wasn't ready within `START_SECONDS`.
+        """
+        for name in self._names:
+            if name in self._running:
+                continue
+            with (self.plane.directory / f"{name}.log").open("ab") as log:
+                command = self.plane.commands()[name]
+                self._running[name] = subprocess.Popen(command, stdout=log, stderr=log)
+            if name == API_SERVER:
+                _wait_ready(self.plane, self._running[name])
+
+    def kill(self, *names: str) -> None:
+        """Kill programs as a crash does; all of them where none is named."""
+        for name in reversed(names or self._names):
+            process = self._running.pop(name, None)
+            if process is not None:
+                process.kill()
+                process.wait(timeout=10)
+
+    def freeze(self) -> None:
+        """Stop all programs where they are: who connects is let in, and hears nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            process.send_signal(number)
+
+
 @contextlib.contextmanager
-def running(
+def programs(
     name: str,
     directory: Path,
     binaries: Path,
@@ -35,7 +86,7 @@ def running(
     controllers: bool = False,
     scheduler: bool = False,
     address: str = "127.0.0.1",
-) -> Generator[ControlPlane]:
+) -> Generator[Programs]:
     """Run a control plane on free loopback ports until the block is left.
 
     Args:
@@ -61,22 +112,36 @@ def running(
         fsync=False,
     )
     plane.prepare()
-    wanted = ["etcd", "kube-apiserver"]
+    wanted = ["etcd", API_SERVER]
     wanted += ["kube-controller-manager"] if controllers else []
     wanted += ["kube-scheduler"] if scheduler else []
-    processes: list[subprocess.Popen[bytes]] = []
+    made = Programs(plane, wanted)
     try:
-        for program in wanted:
-            with (directory / f"{program}.log").open("wb") as log:
-                command = plane.commands()[program]
-                processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-            if program == "kube-apiserver":
-                _wait_ready(plane, processes[-1])
-        yield plane
+        made.start()
+        yield made
     finally:
-        for process in reversed(processes):
-            process.kill()
-            process.wait(timeout=10)
+        made.kill()
+
+
+@contextlib.contextmanager
+def running(
+    name: str,
+    directory: Path,
+    binaries: Path,
+    *,
+    controllers: bool = False,
+    scheduler: bool = False,
+    address: str = "127.0.0.1",
+) -> Generator[ControlPlane]:
+    """Run a control plane as `programs` does, for who needs to know but where it is.
+
+    Raises:
+        StartError: the API server wasn't ready within `START_SECONDS`.
+    """
+    with programs(
+        name, directory, binaries, controllers=controllers, scheduler=scheduler, address=address
+    ) as made:
+        yield made.plane
 
 
 def _wait_ready(plane: ControlPlane, api_server: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from federation_lab.cluster.control_plane import ControlPlane
-from federation_lab.cluster.loopback import running
+from federation_lab.cluster.loopback import Programs, programs
 from kubefed import clients
 from kubefed.api import (
     KUBEFED_CLUSTER,
@@ -28,18 +28,27 @@ FEDERATION = "crds-test"
 
 
 @contextlib.contextmanager
-def control_planes(
+def programs_of(
     names: Iterable[str], binaries: Path, factory: pytest.TempPathFactory
-) -> Generator[dict[str, ControlPlane]]:
+) -> Generator[dict[str, Programs]]:
     """Control planes, empty at first; they run until the block is left."""
     with contextlib.ExitStack() as stack:
         # Started one after the other, stopped together: two cores gain nothing from a race.
         yield {
             name: stack.enter_context(
-                running(name, factory.mktemp(name), binaries, controllers=True)
+                programs(name, factory.mktemp(name), binaries, controllers=True)
             )
             for name in names
         }
+
+
+@contextlib.contextmanager
+def control_planes(
+    names: Iterable[str], binaries: Path, factory: pytest.TempPathFactory
+) -> Generator[dict[str, ControlPlane]]:
+    """The same, for who lets their programs alone."""
+    with programs_of(names, binaries, factory) as made:
+        yield {name: each.plane for name, each in made.items()}
 
 
 def admin(plane: ControlPlane) -> ApiClient:

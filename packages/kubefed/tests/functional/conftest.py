@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from federation_lab.cluster.control_plane import ControlPlane
+from federation_lab.cluster.loopback import Programs
 
 # The helpers beside the tests; with importlib's import mode nothing else makes them importable.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from api_harness import control_planes
+from api_harness import programs_of
 
 NAMES = ("host", "member1", "member2")
 
@@ -28,12 +29,18 @@ def binaries() -> Path:
 
 
 @pytest.fixture(scope="session")
-def clusters(
+def programs(
     binaries: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Mapping[str, ControlPlane]]:
-    """The control planes host, member1 and member2, empty at the session's start."""
-    with control_planes(NAMES, binaries, tmp_path_factory) as made:
+) -> Generator[Mapping[str, Programs]]:
+    """The programs of the control planes; who ends one starts it again."""
+    with programs_of(NAMES, binaries, tmp_path_factory) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def clusters(programs: Mapping[str, Programs]) -> Mapping[str, ControlPlane]:
+    """The control planes host, member1 and member2, empty at the session's start."""
+    return {name: each.plane for name, each in programs.items()}
 
 
 @pytest.fixture(scope="session")

@@ -17,17 +17,32 @@ import dataclasses
 import json
 import ssl
 from asyncio.sslproto import SSLProtocol
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
+from kubefed.controller.answers import (
+    LONGEST_ANSWER,
+    Allowance,
+    ApiError,
+    lines,
+    parse,
+    printable,
+    read_capped,
+)
 from kubefed.controller.objects import Json, mapping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-MAX_ANSWER = 256 * 1024 * 1024
-MAX_EVENT = 32 * 1024 * 1024
+__all__ = [
+    "ApiError",
+    "Client",
+    "Connection",
+    "MalformedError",
+    "NotLeaderError",
+    "decode_base64",
+]
 REQUEST_SECONDS = 30.0
 # How long a server's word that it takes no writes for now (429) is heeded at most.
 LONGEST_PAUSE = 120.0
@@ -38,6 +53,7 @@ MERGE_PATCH = "application/merge-patch+json"
 USER_AGENT = "kubefed"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+LONGEST_PROBE = 64 * 1024
 _READS = frozenset({"GET"})
 # What asyncio keeps for each TLS connection and asks for at each read; its own 256 KiB for a
 # hundred watches are 25 MB of memory, and a TLS record has at most 16 KiB anyway.
@@ -45,44 +61,6 @@ TLS_BUFFER = 32 * 1024
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for.
 _NO_CHECK_TIME = 0x200000
-
-
-class ApiError(Exception):
-    """An API server refused a request.
-
-    Attributes:
-        status: the HTTP status; 0 if there was no usable answer at all.
-        reason: the `reason` of the Status object, "" if there was none.
-        retry_after: how long the server asks to wait, in seconds.
-    """
-
-    def __init__(
-        self, status: int, reason: str, message: str, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-        self.retry_after = retry_after
-
-    @property
-    def not_found(self) -> bool:
-        """Whether the object, or its kind, isn't there."""
-        return self.status == 404
-
-    @property
-    def conflict(self) -> bool:
-        """Whether the object was changed in the meantime."""
-        return self.status == 409 and self.reason != "AlreadyExists"
-
-    @property
-    def exists(self) -> bool:
-        """Whether an object of this name is there already."""
-        return self.status == 409 and self.reason == "AlreadyExists"
-
-    @property
-    def gone(self) -> bool:
-        """Whether a resourceVersion is too old to go on from."""
-        return self.status == 410 or self.reason == "Expired"
 
 
 class NotLeaderError(Exception):
@@ -159,6 +137,9 @@ class Client:
         name: the cluster, for messages.
         connection: where it is; `configure` changes it.
         guard: called before each write; raises `NotLeaderError` to hold it back.
+
+    Attributes:
+        allowance: what is held of answers that are being read.
     """
 
     def __init__(
@@ -172,6 +153,7 @@ class Client:
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self.allowance = Allowance()
         # When, by the loop's clock, the server takes writes again.
         self._paused_until = 0.0
 
@@ -210,6 +192,7 @@ class Client:
         content_type: str = "application/json",
         accept: str = "application/json",
         timeout_s: float = REQUEST_SECONDS,
+        longest: int = LONGEST_ANSWER,
     ) -> Json:
         """Do one request and give the JSON object that it answers.
 
@@ -232,7 +215,7 @@ class Client:
             allow_redirects=False,
             proxy=self._connection.proxy or None,
         ) as response:
-            content = await read_capped(response, MAX_ANSWER)
+            content = await read_capped(response, longest, self.allowance)
             try:
                 return self._parse(response, content, f"{method} {path}")
             except ApiError as error:
@@ -263,15 +246,14 @@ class Client:
             allow_redirects=False,
             proxy=self._connection.proxy or None,
         ) as response:
-            return (await read_capped(response, 64 * 1024)).decode(errors="replace")
+            return (await read_capped(response, LONGEST_PROBE)).decode(errors="replace")
 
     async def version(self, *, timeout_s: float) -> str:
         """Get the server's version, as in "v1.35.4"."""
-        content = await self.text("/version", timeout_s=timeout_s)
-        try:
-            return str(mapping(json.loads(content)).get("gitVersion") or "")
-        except ValueError as error:
-            raise ApiError(0, "", f"{self.name}: /version is no JSON") from error
+        answer = parse((await self.text("/version", timeout_s=timeout_s)).encode())
+        if not isinstance(answer, dict):
+            raise ApiError(0, "", f"{self.name}: /version is no JSON")
+        return printable(mapping(answer).get("gitVersion") or "", 64)  # pyright: ignore[reportUnknownArgumentType]
 
     async def watch(
         self, path: str, *, params: Mapping[str, str], accept: str
@@ -292,16 +274,14 @@ class Client:
             proxy=self._connection.proxy or None,
         ) as response:
             if response.status != 200:
-                self._parse(response, await read_capped(response, MAX_ANSWER), f"watch {path}")
+                content = await read_capped(response, LONGEST_ANSWER, self.allowance)
+                self._parse(response, content, f"watch {path}")
                 raise ApiError(response.status, "", f"watch {path}: no watch")
-            async for line in _lines(response.content):
+            async for line in lines(response.content, self.allowance):
                 yield self._event(line, path)
 
     def _event(self, line: bytes, path: str) -> Json:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
+        event = parse(line)
         if not isinstance(event, dict):
             raise ApiError(0, "", f"watch {path} of {self.name}: an event is no JSON object")
         return mapping(event)  # pyright: ignore[reportUnknownArgumentType]
@@ -333,50 +313,19 @@ class Client:
         return headers
 
     def _parse(self, response: aiohttp.ClientResponse, content: bytes, what: str) -> Json:
-        try:
-            answer: Any = json.loads(content)
-        except ValueError:
-            answer = None
+        answer = parse(content)
         if response.status >= 300:
             status = mapping(answer)
+            message = printable(status.get("message") or "")
             retry_after = None
             with contextlib.suppress(KeyError, ValueError):
                 retry_after = max(0.0, float(response.headers["Retry-After"]))
             raise ApiError(
                 response.status,
-                str(status.get("reason") or ""),
-                f"{self.name}: {what}: {response.status} {status.get('message') or ''}".strip(),
+                printable(status.get("reason") or ""),
+                f"{self.name}: {what}: {response.status} {message}".strip(),
                 retry_after,
             )
         if not isinstance(answer, dict) or "kind" not in answer:
             raise ApiError(0, "", f"{self.name}: {what}: the answer is no Kubernetes object")
         return mapping(answer)  # pyright: ignore[reportUnknownArgumentType]
-
-
-async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read an answer to its end.
-
-    Raises:
-        ApiError: it is longer than the limit.
-    """
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limit:
-            raise ApiError(0, "", f"{response.host} answers more than {limit} bytes")
-    return bytes(content)
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes]:
-    # An own buffer: the reader's readline has a limit that an event may exceed.
-    buffer = bytearray()
-    async for chunk in stream.iter_any():
-        start = 0
-        buffer += chunk
-        while (end := buffer.find(b"\n", start)) >= 0:
-            if end > start:
-                yield bytes(buffer[start:end])
-            start = end + 1
-        del buffer[:start]
-        if len(buffer) > MAX_EVENT:
-            raise ApiError(0, "", f"an event of a watch is longer than {MAX_EVENT} bytes")

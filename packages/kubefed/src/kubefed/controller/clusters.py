@@ -17,6 +17,7 @@ from kubefed.api import given_up
 from kubefed.api.kinds import KUBEFED_CLUSTER, NAMESPACE, SECRET
 from kubefed.api.names import CLUSTER_UID_ANNOTATION, MANAGED_LABEL
 from kubefed.controller import health
+from kubefed.controller.answers import printable
 from kubefed.controller.client import (
     MERGE_PATCH,
     ApiError,
@@ -329,12 +330,11 @@ class Clusters:
         try:
             text = await member.client.text("/healthz", timeout_s=limit)
             if text.strip().lower() != "ok":
-                member.error = text[:200]
+                member.error = printable(text, 200)
                 return Probe.NOT_OK
             if not member.version or not member.identified or member.track.successes % 10 == 0:
-                answer = await member.client.version(timeout_s=limit)
-                member.version = answer
-                await self._identify(member, limit)
+                member.version = await member.client.version(timeout_s=limit)
+            await self._identify(member, limit)
             if member.identified is False:
                 member.error = "another cluster answers at its address"
                 return Probe.MALFORMED
@@ -410,6 +410,8 @@ class Clusters:
                 before,
                 now,
                 member.error + given_up.summary(self.left_behind.of(member.name)),
+                # Known for certain: it waits for no threshold, as readiness does.
+                malformed=member.track.last is Probe.MALFORMED,
             ),
             "kubernetesVersion": member.version if state is Probe.OK else None,
         }

@@ -177,14 +177,17 @@ def published(cluster: Json) -> Probe | None:
     return Probe.NOT_OK if states else None
 
 
-def conditions(state: Probe, before: list[Json], now: str, error: str = "") -> list[Json]:
+def conditions(
+    state: Probe, before: list[Json], now: str, error: str = "", *, malformed: bool = False
+) -> list[Json]:
     """Give the conditions that say a state, in the shapes of KubeFed v0.10.0.
 
     Args:
         state: what to say.
         before: the conditions as they are; a transition time is kept while a status holds.
         now: the time as RFC 3339 in UTC.
-        error: why the cluster is not reachable.
+        error: why the cluster is not well, "" where that isn't known.
+        malformed: whether it can't be written to, though its state doesn't say so (yet).
     """
     held = {
         (condition.get("type"), condition.get("status")): condition.get("lastTransitionTime")
@@ -201,19 +204,26 @@ def conditions(state: Probe, before: list[Json], now: str, error: str = "") -> l
             "lastTransitionTime": held.get((kind.value, status)) or now,
         }
 
+    why = f": {error}" if error else ""
     ready, offline = ClusterCondition.READY, ClusterCondition.OFFLINE
-    malformed = ClusterCondition.CONFIG_MALFORMED
+    unusable = condition(
+        ClusterCondition.CONFIG_MALFORMED,
+        "True",
+        ClusterReason.CONFIG_MALFORMED.value,
+        f"{_MALFORMED_MESSAGE}{why}",
+    )
     match state:
         case Probe.OK:
-            return [condition(ready, "True", ClusterReason.READY.value, _OK_MESSAGE)]
+            said = [condition(ready, "True", ClusterReason.READY.value, _OK_MESSAGE)]
         case Probe.NOT_OK:
-            return [
-                condition(ready, "False", ClusterReason.NOT_READY.value, _NOT_OK_MESSAGE),
+            message = f"{_NOT_OK_MESSAGE}{why}"
+            said = [
+                condition(ready, "False", ClusterReason.NOT_READY.value, message),
                 condition(offline, "False", ClusterReason.REACHABLE.value, _REACHABLE_MESSAGE),
             ]
         case Probe.UNREACHABLE:
             message = f"cluster is not reachable: {error}"
-            return [condition(offline, "True", ClusterReason.NOT_REACHABLE.value, message)]
+            said = [condition(offline, "True", ClusterReason.NOT_REACHABLE.value, message)]
         case Probe.MALFORMED:
-            reason = ClusterReason.CONFIG_MALFORMED.value
-            return [condition(malformed, "True", reason, _MALFORMED_MESSAGE)]
+            return [unusable]
+    return [*said, unusable] if malformed else said

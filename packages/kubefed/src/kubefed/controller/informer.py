@@ -9,6 +9,7 @@
   meanwhile: unless the write excluded that, it is told as a change when the watch brings it.
 - A list of nothing isn't believed while an object that was known is still answered, and all is
   listed anew now and then, so that a lost event is not lost for ever.
+- What no API server can hold (names that would be paths, objects without end) isn't taken.
 - A server whose versions went back (restored, or another one at this address) is believed, but
   nothing that was known of it before is.
 """
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from kubefed.controller import backoff
+from kubefed.controller.answers import LONGEST_LIST, TOO_LONG, printable
 from kubefed.controller.client import METADATA_LIST, METADATA_ONE, ApiError, MalformedError
 from kubefed.controller.objects import (
     Json,
@@ -36,6 +38,7 @@ from kubefed.controller.objects import (
     newer,
     resource_version,
     sequence,
+    sound,
     uid,
 )
 
@@ -55,6 +58,10 @@ SHORTEST_WATCH = 1.0
 RELIST_SECONDS = 600.0
 # So many of the objects that were known are asked for before a list of nothing is believed.
 _WITNESSES = 3
+# So many pages that bring nothing are read, and so many objects of one kind kept, of a list
+# that doesn't end.
+_EMPTY_PAGES = 10
+MOST_OBJECTS = 200_000
 # How API servers begin to say that a version is from the future.
 _FUTURE = "Too large resource version"
 FAILURES = (ApiError, aiohttp.ClientError, OSError, TimeoutError, MalformedError)
@@ -128,6 +135,8 @@ class Informer:
         self._listed_at = float("-inf")
         self._kicked = asyncio.Event()
         self._failures = 0
+        self._gone = 0
+        self._page = PAGE
 
     @property
     def whole(self) -> bool:
@@ -216,7 +225,7 @@ class Informer:
             if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
                 # Who ends each watch at once is asked less and less often.
                 raise ApiError(0, "", "the watch ended at once")
-            self._failures = 0
+            self._failures = self._gone = 0
         except FAILURES as error:
             await self._failed(error)
         except Exception as error:
@@ -228,19 +237,20 @@ class Informer:
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, ApiError) and error.gone:
             self._version = ""
+            self._gone += 1
+            if self._gone > 1:
+                # Who says so again and again is asked less and less often.
+                await asyncio.sleep(_pause(self._gone - 1))
             return
         if str(error).find(_FUTURE) >= 0:
             self._version = ""
         self._failures += 1
         self.tried.set()
         self.error = str(error) or type(error).__name__
-        pause = backoff.delay(
-            self._failures,
-            first=0.25,
-            longest=LONGEST_RETRY,
-            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
-        )
+        pause = _pause(self._failures)
         if isinstance(error, ApiError):
+            if error.reason == TOO_LONG:
+                self._page = max(1, self._page // 4)
             pause = max(pause, min(error.retry_after or 0.0, LONGEST_ASKED))
             if error.not_found:
                 # The kind is no longer served here (its CRD is gone): nothing of it is known.
@@ -254,22 +264,32 @@ class Informer:
 
     async def _list(self) -> None:
         found: dict[Key, Json] = {}
-        params = {**self._params(), "limit": str(PAGE)}
+        params = {**self._params(), "limit": str(self._page)}
         accept = METADATA_LIST if self.source.metadata_only else "application/json"
+        empty = 0
         while True:
             page = await self.client.request(
-                "GET", self.source.path, params=params, accept=accept, timeout_s=60
+                "GET",
+                self.source.path,
+                params=params,
+                accept=accept,
+                timeout_s=60,
+                longest=LONGEST_LIST,
             )
             items, meta = page.get("items"), metadata(page)
             if not isinstance(items, list | None) or not meta.get("resourceVersion"):
                 raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no list")
-            for item in map(mapping, sequence(items)):
+            before = len(found)
+            for item in filter(self._sound, map(mapping, sequence(items))):
                 key = key_of(item)
                 known = self.store.get(key)
                 # What is known already isn't kept twice.
                 found[key] = known if known and _same(known, item) else self._slim(item)
             if not meta.get("continue"):
                 break
+            empty = 0 if len(found) > before else empty + 1
+            if empty > _EMPTY_PAGES or len(found) > MOST_OBJECTS:
+                raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no end of it")
             params["continue"] = str(meta["continue"])
         if self.store and not found:
             await self._doubt()
@@ -277,6 +297,13 @@ class Informer:
         # Spread, so that not all caches are listed at the same time.
         spread = RELIST_SECONDS / 4 * random.random()  # noqa: S311
         self._listed_at = asyncio.get_running_loop().time() - spread
+
+    def _sound(self, obj: Json) -> bool:
+        if sound(obj):
+            return True
+        name = printable(key_of(obj), 100)
+        log.warning("%s %s: not taken for an object: %s", self.client.name, self.source.path, name)
+        return False
 
     async def _doubt(self) -> None:
         """Ask for some objects themselves before a list of nothing is believed.
@@ -334,8 +361,10 @@ class Informer:
         stream = self.client.watch(self.source.path, params=params, accept=accept)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
-                self._failures = 0
-                self.take(str(event.get("type") or ""), mapping(event.get("object")))
+                kind = str(event.get("type") or "")
+                if kind != "ERROR":
+                    self._failures = self._gone = 0
+                self.take(kind, mapping(event.get("object")))
 
     def _watch_seconds(self) -> int:
         left = self._listed_at + RELIST_SECONDS - asyncio.get_running_loop().time()
@@ -351,18 +380,20 @@ class Informer:
             code = obj.get("code")
             raise ApiError(
                 code if isinstance(code, int) else 0,
-                str(obj.get("reason") or ""),
-                str(obj.get("message") or kind),
+                printable(obj.get("reason") or ""),
+                printable(obj.get("message") or kind),
             )
+        if kind != "BOOKMARK" and not self._sound(obj):
+            return
         version = resource_version(obj)
         if version:
             self._version = self._reached = version
         if kind not in ("ADDED", "MODIFIED", "DELETED"):
             return
         key = key_of(obj)
-        if not key[1]:
-            raise ApiError(0, "", f"{self.source.path}: an event without a name")
         known = self.store.get(key)
+        if known is None and len(self.store) > MOST_OBJECTS:
+            raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no end of it")
         if known is not None and newer(resource_version(known), version):
             return
         if kind == "DELETED":
@@ -383,6 +414,11 @@ class Informer:
     def _slim(self, obj: Json) -> Json:
         metadata(obj).pop("managedFields", None)
         return self.source.slim(obj) if self.source.slim else obj
+
+
+def _pause(attempt: int) -> float:
+    jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+    return backoff.delay(attempt, first=0.25, longest=LONGEST_RETRY, jitter=jitter)
 
 
 def _same(known: Json, obj: Json) -> bool:

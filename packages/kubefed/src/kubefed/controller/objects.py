@@ -11,6 +11,8 @@ from kubefed.api.names import MANAGED, MANAGED_LABEL
 Json: TypeAlias = dict[str, Any]
 # Namespace ("" for cluster-scoped) and name.
 Key: TypeAlias = tuple[str, str]
+_LONGEST_NAME = 253
+_LONGEST_VERSION = 64
 
 
 def mapping(value: object) -> Json:
@@ -37,6 +39,34 @@ def key_of(obj: Json) -> Key:
     """Give the key that an object is cached and queued by."""
     meta = metadata(obj)
     return (str(meta.get("namespace") or ""), str(meta.get("name") or ""))
+
+
+def sound(obj: Json) -> bool:
+    r"""Whether an object has a name, namespace and version that an API server can give.
+
+    Names become parts of paths and texts, versions are recorded: of a server that makes them up,
+    nothing else is taken.
+
+    >>> sound({"metadata": {"namespace": "shop", "name": "system:web"}})
+    True
+    >>> sound({"metadata": {"name": "../../secrets/a"}}), sound({"metadata": {"name": "a\nb"}})
+    (False, False)
+    """
+    namespace, name = key_of(obj)
+    return (
+        _part(name)
+        and (not namespace or _part(namespace))
+        and len(resource_version(obj)) <= _LONGEST_VERSION
+    )
+
+
+def _part(text: str) -> bool:
+    return (
+        0 < len(text) <= _LONGEST_NAME
+        and text.isprintable()
+        and text not in (".", "..")
+        and not any(sign in text for sign in "/%?#")
+    )
 
 
 def labels(obj: Json) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from kubefed.controller import health
-from kubefed.controller.client import ApiError, read_capped
+from kubefed.controller.answers import ApiError, read_capped
 from kubefed.controller.objects import mapping, sequence
 
 if TYPE_CHECKING:

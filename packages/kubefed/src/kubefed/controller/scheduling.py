@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import REPLICA_SCHEDULING_PREFERENCE, SCALABLE, TargetKind
 from kubefed.controller import health, placement, planner, replicas
+from kubefed.controller.answers import LONGEST_LIST
 from kubefed.controller.client import MERGE_PATCH
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.objects import (
@@ -177,6 +178,7 @@ class Scheduling:
                 POD.path(key[0]),
                 params={"labelSelector": pods_of, "resourceVersion": "0"},
                 timeout_s=2,
+                longest=LONGEST_LIST,
             )
         except FAILURES as error:
             log.debug("pods of %s in %s: %s", key, cluster, error)

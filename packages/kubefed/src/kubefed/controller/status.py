@@ -7,6 +7,7 @@ without `reason` is True.
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 from kubefed.api.names import PROPAGATION_CONDITION, AggregateReason, PropagationStatus
@@ -14,6 +15,10 @@ from kubefed.controller.objects import Json, generation, mapping, sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+# Of the 1.5 MiB that etcd takes, the template and everything else has the rest.
+LONGEST_REMOTE = 768 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,6 +74,19 @@ def render(federated: Json, outcome: Outcome, now: str) -> Json | None:
             entry for _, entry in sorted(_wanted_entries(outcome).items(), key=lambda it: it[0])
         ],
     }
+
+
+def bounded(remote: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+    """Give the members' status without those too long for one object, and whose they were.
+
+    All of them together must fit into what etcd takes, and none may crowd out the others.
+
+    >>> bounded({"a": {"ready": 1}, "b": {"text": "x" * 10**6}})
+    ({'a': {'ready': 1}}, ['b'])
+    """
+    share = LONGEST_REMOTE // max(1, len(remote))
+    left_out = [name for name, value in remote.items() if len(json.dumps(value)) > share]
+    return {name: value for name, value in remote.items() if name not in left_out}, left_out
 
 
 def recoverable(outcome: Outcome) -> bool:

@@ -349,7 +349,11 @@ class TypeSync:
             elif before.get(cluster):
                 # What a cluster that is away said last stands until it says something else.
                 found[cluster] = mapping(before[cluster])
-        return found
+        kept, left_out = status.bounded(found)
+        for cluster in left_out:
+            text = f"the status in {cluster} is too long to be kept in this object's"
+            self._context.events.warning(federated, "RemoteStatusTooLong", text)
+        return kept
 
 
 def _significant(obj: Json) -> tuple[object, ...]:

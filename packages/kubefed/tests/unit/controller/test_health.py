@@ -107,7 +107,7 @@ THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
         (
             Probe.NOT_OK,
             [
-                ("Ready", "False", "ClusterNotReady", "/healthz responded without ok"),
+                ("Ready", "False", "ClusterNotReady", "/healthz responded without ok: why"),
                 ("Offline", "False", "ClusterReachable", "cluster is reachable"),
             ],
         ),
@@ -122,7 +122,7 @@ THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
                     "ConfigMalformed",
                     "True",
                     "ClusterConfigMalformed",
-                    "cluster's configuration may be malformed",
+                    "cluster's configuration may be malformed: why",
                 )
             ],
         ),
@@ -134,6 +134,17 @@ def test_the_four_shapes(state: Probe, expected: list[tuple[str, str, str, str]]
     assert found == expected
     assert all(item["lastProbeTime"] == NOW for item in made)
     assert health.published({"status": {"conditions": made}}) is state
+
+
+def test_what_bars_writes_is_said_beside_the_state() -> None:
+    made = health.conditions(Probe.OK, [], NOW, "another cluster", malformed=True)
+    assert [(item["type"], item["status"]) for item in made] == [
+        ("Ready", "True"),
+        ("ConfigMalformed", "True"),
+    ]
+    assert made[1]["message"].endswith("may be malformed: another cluster")
+    assert health.published({"status": {"conditions": made}}) is Probe.OK
+    assert len(health.conditions(Probe.MALFORMED, [], NOW, malformed=True)) == 1
 
 
 def test_a_transition_time_holds_while_the_status_does() -> None:

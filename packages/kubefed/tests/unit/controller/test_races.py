@@ -176,9 +176,13 @@ async def test_another_cluster_at_a_members_address_is_not_written_to(world: Mak
     shop.federate(CONFIG_MAP, "shop", "web", "one", "two", **DATA)
     await until(lambda: shop.members["two"].get(WEB))
     await until(lambda: "one" in shop.states(CONFIG_MAP, "shop", "web"))
+    # That is said at once; whether it is ready is another thing, and takes its threshold.
+    await until(lambda: "another cluster" in shop.condition("one", "ConfigMalformed"))
+    assert shop.condition("one", "Ready")
     assert fresh.log == []
     shop.host.change(path, spec=entry["spec"])
     await until(lambda: shop.members["one"].get(WEB))
+    await until(lambda: not shop.condition("one", "ConfigMalformed"))
 
 
 async def test_a_list_of_nothing_is_not_believed(

@@ -611,6 +611,25 @@ async def test_remote_status_is_collected_where_gate_and_type_say_so(world: Make
     assert status["clusters"] == [{"name": "one", "remoteStatus": {"loadBalancer": {"a": 1}}}]
 
 
+async def test_a_status_too_long_for_one_object_crowds_out_no_other(world: Make) -> None:
+    gates = [{"name": "RawResourceStatusCollection", "configuration": "Enabled"}]
+    make = world(featureGates=gates)
+    make.enable(SERVICE, statusCollection="Enabled")
+    shop = await make.shop()
+    path = SERVICE.path("shop", "web")
+    shop.federate(SERVICE, "shop", "web", "one", "two", template={"spec": {"ports": []}})
+    await until(lambda: all(each.get(path) for each in shop.members.values()))
+    huge, modest = {"a": "x" * 1_500_000}, {"loadBalancer": {"a": 1}}
+    for name, status in (("one", huge), ("two", modest)):
+        shop.members[name].put(path + "/status", {"metadata": {}, "status": status})
+    await until(lambda: shop.events("RemoteStatusTooLong"))
+
+    def collected() -> Any:
+        return (shop.federated(SERVICE, "shop", "web") or {}).get("status", {}).get("clusters")
+
+    await until(lambda: collected() == [{"name": "one"}, {"name": "two", "remoteStatus": modest}])
+
+
 async def test_the_older_status_object_has_every_ready_cluster(world: Make) -> None:
     make = world("one", "two")
     kind = FEDERATED_SERVICE_STATUS

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kubefed.api import CONFIG_MAP
+from kubefed.controller.answers import TOO_LONG
 from kubefed.controller.client import ApiError, Client, Connection, NotLeaderError
 from kubefed.controller.informer import Informer, Source
 from kubefed.controller.leader import DURATION, RENEW_DEADLINE, Leader
@@ -78,11 +79,12 @@ class Script(Client):
         super().__init__("scripted", Connection("https://nowhere"))
         self.lists, self.watches = lists, watches
         self.asked: list[str] = []
+        self.limits: list[int] = []
 
     async def request(self, method: str, path: str, **options: Any) -> Json:
         del method, path
         self.asked.append("list")
-        assert "limit" in options["params"]
+        self.limits.append(int(options["params"]["limit"]))
         answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -166,6 +168,45 @@ async def test_what_is_no_list_is_not_believed() -> None:
     watched = Watched([{"kind": "Status"}], [])
     await until(lambda: bool(watched.informer.error))
     assert not watched.informer.whole
+    watched.task.cancel()
+
+
+async def test_what_no_server_can_hold_is_not_taken() -> None:
+    bad = ["../../secrets/a", "..", "a\nb", "a" * 300, "", "a%2fb"]
+    events = [event("ADDED", obj(name, 8)) for name in (*bad, "later")]
+    watched = Watched([page(7, *(obj(name, 5) for name in (*bad, "good")))], [events])
+    await until(lambda: watched.names() == {"good", "later"})
+    assert {name for name, _, _ in watched.told} == {"good", "later"}
+    watched.task.cancel()
+
+
+async def test_a_list_without_end_is_given_up() -> None:
+    same = [page(7, obj("a", 5), more="on") for _ in range(100)]
+    watched = Watched(list(same), [])
+    await until(lambda: "no end" in watched.informer.error)
+    assert len(watched.client.lists) > 80
+    watched.task.cancel()
+
+
+async def test_a_page_that_is_too_long_is_asked_for_in_parts() -> None:
+    long = ApiError(0, TOO_LONG, "too long")
+    watched = Watched([long, long, page(7, obj("a", 5))], [])
+    async with asyncio.timeout(5):
+        await watched.informer.synced.wait()
+    assert watched.client.limits == [500, 125, 31]
+    watched.task.cancel()
+
+
+@pytest.mark.parametrize("where", ["list", "watch"])
+async def test_a_place_that_is_always_gone_is_not_asked_for_without_a_pause(where: str) -> None:
+    gone = ApiError(410, "Expired", "gone")
+    if where == "list":
+        watched = Watched([gone] * 1000, [])
+    else:
+        error = event("ERROR", {"code": 410, "reason": "Expired"})
+        watched = Watched([page(7, obj("a", 5))] * 1000, [[error]] * 1000)
+    await asyncio.sleep(0.5)
+    assert 2 <= watched.client.asked.count("list") < 10
     watched.task.cancel()
 
 
