@@ -1,7 +1,8 @@
 """Events on federated objects, without ever holding up or outweighing the work itself.
 
-Events are written behind the work's back, at most `PER_SECOND` on average; what is more is dropped
-and counted, warnings last. The same event on the same object is written once in a while only.
+Events are written behind the work's back, at most `PER_SECOND` on average, warnings first; what is
+more is dropped and counted, warnings last. The same event on the same object is written once in a
+while only.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Events:
     def __init__(self, client: Client, metrics: Metrics) -> None:
         self._client = client
         self._metrics = metrics
-        self._waiting: collections.deque[Json] = collections.deque()
+        self._warnings: collections.deque[Json] = collections.deque()
+        self._normal: collections.deque[Json] = collections.deque()
         self._wake = asyncio.Event()
         self._seen: collections.OrderedDict[tuple[str, str, str], float] = (
             collections.OrderedDict()
@@ -63,8 +65,8 @@ class Events:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self._write(self._waiting.popleft())
+            while waiting := self._warnings or self._normal:
+                await self._write(waiting.popleft())
                 await asyncio.sleep(1 / PER_SECOND)
 
     def _add(self, obj: Json, kind: str, reason: str, message: str) -> None:
@@ -78,10 +80,12 @@ class Events:
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         # Normal events leave half of the room to warnings.
-        if len(self._waiting) >= (WAITING if kind == "Warning" else WAITING // 2):
+        waiting = self._warnings if kind == "Warning" else self._normal
+        most = WAITING if kind == "Warning" else WAITING // 2
+        if len(self._warnings) + len(self._normal) >= most:
             self._metrics.events_dropped.inc()
             return
-        self._waiting.append(_event(obj, kind, reason, message))
+        waiting.append(_event(obj, kind, reason, message))
         self._wake.set()
 
     async def _write(self, event: Json) -> None:
