@@ -300,6 +300,8 @@ class Core:
                 views,
                 self._last,
                 self._former.values(),
+                more=self.settings.zones,
+                here=self.settings.region,
             )
             self._last = dict(wanted.records) if wanted.complete else self._widen(wanted)
             self.apex = apex

@@ -73,6 +73,7 @@ class _Saved(BaseModel):
     standings: dict[str, _Standing]
     states: dict[str, Any]
     records: tuple[RecordSet, ...]
+    aliases: tuple[RecordSet, ...] = ()  # apart: the version before this one knows no CNAME
     marks: dict[str, tuple[int, int]]
     pins: dict[str, str]
 
@@ -145,6 +146,7 @@ def save_memory(
         }
         for name, s in memory.standings.items()
     }
+    records = [r for _, r in sorted(memory.records.items())]
     body: dict[str, Any] = {
         "format": _FORMAT,
         "region": region,
@@ -152,7 +154,8 @@ def save_memory(
         "wall": wall,
         "standings": standings,
         "states": {name: dump_state(s) for name, s in memory.states.items()},
-        "records": [asdict(r) for _, r in sorted(memory.records.items())],
+        "records": [asdict(r) for r in records if r.type != "CNAME"],
+        "aliases": [asdict(r) for r in records if r.type == "CNAME"],
         "marks": {name: list(mark) for name, mark in memory.marks.items()},
         "pins": dict(memory.pins),
     }
@@ -196,7 +199,7 @@ def load_memory(state: Path, region: str, zone: str, now: float, wall: float) ->
         )
         for name, s in saved.standings.items()
     }
-    records: dict[Key, RecordSet] = {(r.name, r.type): r for r in saved.records}
+    records: dict[Key, RecordSet] = {(r.name, r.type): r for r in (*saved.records, *saved.aliases)}
     return Memory(standings, states, records, saved.marks, saved.pins)
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from federation_dns.zone import Key, RecordSet, RecordType, Zone, home
+from federation_dns.names import home
+from federation_dns.zone import Key, RecordSet, RecordType, Zone
 
 OWNER = "_federation"
 APEX_MARK = "apex-ns"

@@ -11,11 +11,12 @@ should be interpreted as true").
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,19 @@ import aiohttp
 from federation_dns.config import ConfigError
 from federation_dns.core import Core
 from federation_dns.kube import Access, read_kubeconfig
+from federation_dns.policy import Asked, read
 from federation_dns.zone import Service
 
 log = logging.getLogger(__name__)
 
 MANAGED = "kubefed.io/managed"
-TTL = "dns.kubefed.io/ttl"
 _SERVICE_OF = "kubernetes.io/service-name"
 _WATCH_SECONDS = 60
 _MAX_OBJECT = 4 * 1024 * 1024
 _MAX_LIST = 64 * 1024 * 1024
 _PAGE = 500
 _MOMENT = 0.05
+_MOST_FAULTS = 20
 
 Object = dict[str, Any]
 ObjectKey = tuple[str, str]
@@ -49,7 +51,15 @@ class WatchError(Exception):
         self.after = after
 
 
-def service_of(item: Object) -> Service | None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A Service to publish, and what is wrong with its annotations."""
+
+    service: Service
+    faults: tuple[str, ...]
+
+
+def service_of(item: Object) -> Found | None:
     """A Service object as the zone needs it; None if it isn't one to publish."""
     meta, spec = item.get("metadata") or {}, item.get("spec") or {}
     if spec.get("type") != "LoadBalancer" or meta.get("deletionTimestamp"):
@@ -60,9 +70,25 @@ def service_of(item: Object) -> Service | None:
     addresses = tuple(
         sorted({str(i["ip"]) for i in ingress if isinstance(i, dict) and i.get("ip")})
     )
-    raw = str((meta.get("annotations") or {}).get(TTL, ""))
-    ttl = int(raw) if raw.isascii() and raw.isdigit() and 1 <= int(raw[:6]) <= 3600 else None
-    return Service(str(meta.get("namespace")), str(meta.get("name")), addresses, 0, ttl)
+    asked: Asked = read(meta.get("annotations") or {})
+    service = Service(
+        str(meta.get("namespace")),
+        str(meta.get("name")),
+        addresses,
+        0,
+        asked.ttl,
+        asked.policy,
+        _seconds(meta.get("creationTimestamp")),
+    )
+    return Found(service, asked.faults)
+
+
+def _seconds(when: object) -> int:
+    """Seconds since the epoch of a Kubernetes time; 0 if there is none."""
+    try:
+        return max(0, int(datetime.datetime.fromisoformat(str(when)).timestamp()))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def ready_of(item: Object) -> tuple[str, int]:
@@ -125,7 +151,17 @@ class Watcher:
             + (" (what was read last is kept)" if kind.synced else "")
             for kind in (self.services, self.slices)
             if kind.trouble
+        ] + self._faults()
+
+    def _faults(self) -> list[str]:
+        said = [
+            f"own cluster, {found.service.namespace}/{found.service.name}: {fault}"
+            for _, found in sorted(self.services.found.items())
+            if found is not None
+            for fault in found.faults
         ]
+        rest = len(said) - _MOST_FAULTS
+        return [*said[:_MOST_FAULTS], *([f"and {rest} more of this kind"] if rest > 0 else [])]
 
     async def _follow(self, kind: Kind) -> None:
         delay = 0.5
@@ -263,9 +299,9 @@ class Watcher:
         for (namespace, _), (name, count) in self.slices.found.items():
             ready[namespace, name] = ready.get((namespace, name), 0) + count
         self._core.take_own(
-            Service(s.namespace, s.name, s.addresses, ready.get((s.namespace, s.name), 0), s.ttl)
-            for s in self.services.found.values()
-            if s is not None
+            replace(found.service, ready=ready.get(key, 0))
+            for key, found in self.services.found.items()
+            if found is not None
         )
 
     def _check(self, response: aiohttp.ClientResponse) -> None:

@@ -13,6 +13,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from federation_dns.names import Name
+from federation_dns.policy import (
+    DEFAULT,
+    HOSTNAME,
+    MAX_HOSTNAMES,
+    MAX_REGIONS,
+    MAX_WEIGHT,
+    MAX_ZONES,
+    Policy,
+    Strategy,
+)
 from federation_dns.verdict import Vote
 from federation_dns.zone import RegionState, Service
 
@@ -23,6 +33,7 @@ MAX_SERVICES = 10_000
 Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Age = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Hostname = Annotated[str, StringConstraints(pattern=rf"^{HOSTNAME.pattern}$", max_length=253)]
 Text = Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -52,6 +63,22 @@ class _Service(BaseModel):
     addresses: tuple[Text, ...] = Field(default=(), max_length=32)
     ready: Count = 0
     ttl: Annotated[int, Field(ge=1, le=3600)] | None = None
+    created: Count = 0
+    policy: Any = None
+
+
+class _Policy(BaseModel):
+    """What differs from the default of `federation_dns.policy.Policy`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    strategy: Strategy = "all"
+    weights: dict[Name, Annotated[int, Field(ge=0, le=MAX_WEIGHT, strict=True)]] = Field(
+        default_factory=dict, max_length=MAX_REGIONS
+    )
+    order: tuple[Name, ...] = Field(default=(), max_length=MAX_REGIONS)
+    zones: tuple[Hostname, ...] = Field(default=(), max_length=MAX_ZONES)
+    hostnames: tuple[Hostname, ...] = Field(default=(), max_length=MAX_HOSTNAMES)
 
 
 class _State(BaseModel):
@@ -96,17 +123,40 @@ def parse_state(body: bytes) -> tuple[RegionState, tuple[str, ...]]:
     except ValidationError as error:
         raise WireError(f"the state is malformed ({error.error_count()} faults)") from error
     services: dict[tuple[str, str], Service] = {}
-    bad = 0
+    bad = strange = 0
     for raw in found.services:
         try:
             s = _Service.model_validate(raw)
         except ValidationError:
             bad += 1
             continue
-        services[s.namespace, s.name] = Service(s.namespace, s.name, s.addresses, s.ready, s.ttl)
-    notes = (f"{found.region}: {bad} malformed services are left out",) if bad else ()
+        policy = _policy(s.policy)
+        strange += policy is None
+        services[s.namespace, s.name] = Service(
+            s.namespace, s.name, s.addresses, s.ready, s.ttl, policy or DEFAULT, s.created
+        )
+    notes: list[str] = []
+    if bad:
+        notes.append(f"{found.region}: {bad} malformed services are left out")
+    if strange:
+        notes.append(
+            f"{found.region}: the policies of {strange} services are of no version known here; "
+            "they count as none"
+        )
     kept = tuple(services[key] for key in sorted(services))
-    return RegionState(found.region, found.incarnation, found.sequence, kept), notes
+    return RegionState(found.region, found.incarnation, found.sequence, kept), tuple(notes)
+
+
+def _policy(raw: object) -> Policy | None:
+    """A policy; None: it is none that this version knows, and its service stays all the same."""
+    if raw is None:
+        return DEFAULT
+    try:
+        p = _Policy.model_validate(raw)
+    except ValidationError:
+        return None
+    weights = tuple(sorted(p.weights.items()))
+    return Policy(p.strategy, weights, p.order, p.zones, p.hostnames)
 
 
 def dump_state(state: RegionState) -> dict[str, Any]:
@@ -123,9 +173,20 @@ def dump_state(state: RegionState) -> dict[str, Any]:
                 "addresses": list(s.addresses),
                 "ready": s.ready,
                 "ttl": s.ttl,
+                **({"created": s.created} if s.created else {}),
+                **({"policy": _dump_policy(s.policy)} if s.policy != DEFAULT else {}),
             }
             for s in state.services
         ],
+    }
+
+
+def _dump_policy(policy: Policy) -> dict[str, Any]:
+    lists = {"order": policy.order, "zones": policy.zones, "hostnames": policy.hostnames}
+    return {
+        **({} if policy.strategy == "all" else {"strategy": policy.strategy}),
+        **({"weights": dict(policy.weights)} if policy.weights else {}),
+        **{name: list(found) for name, found in lists.items() if found},
     }
 
 

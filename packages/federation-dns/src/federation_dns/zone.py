@@ -1,8 +1,9 @@
 """What the zone should hold: states of all regions and the verdict → record sets. Pure.
 
-Names: `<service>.<namespace>.svc.<zone>` for all healthy regions, and
-`<service>.<namespace>.svc.<region>.<zone>` for one. Beside each name stands its owner, a TXT
-record at `_federation.<name>`.
+Names: `<service>.<namespace>.svc.<zone>` for all healthy regions (which of them, the service's
+strategy says: `federation_dns.strategy`), `<service>.<namespace>.svc.<region>.<zone>` for one, and
+CNAMEs that users ask for (`federation_dns.alias`). Beside each name stands its owner, a TXT record
+at `_federation.<name>`.
 
 Never empty: where no region that stands has ready endpoints, a name keeps, in this order, the
 addresses that are ready in withdrawn regions, what it answered last as far as it still exists,
@@ -16,17 +17,23 @@ remain.)
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from federation_dns import alias, strategy
+from federation_dns.policy import DEFAULT, Policy
+from federation_dns.strategy import Offer
+
 RecordType = Literal["A", "AAAA", "CNAME", "NS"]
 Key = tuple[str, RecordType]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LONGEST_NAME = 253
+_MOST_NOTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class Service:
     addresses: tuple[str, ...]
     ready: int
     ttl: int | None = None
+    policy: Policy = DEFAULT
+    created: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +99,6 @@ class Zone:
     left: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """A service's addresses in one region."""
-
-    region: str
-    out: bool
-    ready: bool
-    addresses: tuple[str, ...]
-    ttl: int | None
-
-
-def home(name: str, zones: Sequence[str]) -> str | None:
-    """The zone of `zones` that a name belongs to: the nearest one above it."""
-    above = [z for z in zones if name == z or name.endswith(f".{z}")]
-    return max(above, key=len, default=None)
-
-
 def service_name(service: str, namespace: str, zone: str, region: str | None = None) -> str:
     """The DNS name of a service, everywhere or in one region."""
     middle = "" if region is None else f"{region}."
@@ -119,6 +111,9 @@ def build(
     regions: Sequence[RegionView],
     last: Mapping[Key, RecordSet],
     former: Iterable[RegionState] = (),
+    *,
+    more: Sequence[str] = (),
+    here: str | None = None,
 ) -> Zone:
     """Build the records of all services.
 
@@ -128,26 +123,109 @@ def build(
         regions: every region of the federation.
         last: what was wanted last.
         former: last states of regions that left; their addresses may go at once.
+        more: further zones that services may choose.
+        here: whose server it is for. It matters to services whose strategy is `local`, and only
+            to them: all else is the same for every region.
     """
     notes: list[str] = []
+    zones = (zone, *(z for z in more if z != zone))
+    longest = max(zones, key=len)
     explained = {a for state in former for s in state.services for a in s.addresses}
-    offers: dict[tuple[str, str], list[_Offer]] = {}
+    offers: dict[tuple[str, str], list[Offer]] = {}
     for region in sorted(regions, key=lambda r: r.name):
         for service in () if region.state is None else region.state.services:
-            offer = _offer(zone, region, service, explained, notes)
+            offer = _offer(longest, region, service, explained, notes)
             if offer is not None:
                 offers.setdefault((service.namespace, service.name), []).append(offer)
-    records: dict[Key, RecordSet] = {}
+    made = _Records(ttl, zones, last, here)
+    known = frozenset(r.name for r in regions)
     for (namespace, name), found in sorted(offers.items()):
-        wanted_ttl = min((o.ttl for o in found if o.ttl is not None), default=ttl)
-        everywhere = service_name(name, namespace, zone)
-        _put(records, everywhere, wanted_ttl, _global(found, everywhere, last))
-        for offer in found:
-            alone = service_name(name, namespace, zone, offer.region)
-            chosen = offer.addresses or _last(alone, last)
-            _put(records, alone, wanted_ttl, chosen)
+        made.service(namespace, name, found, known)
+    made.aliases()
     complete = bool(regions) and all(r.state is not None for r in regions)
-    return Zone(records, complete, frozenset(explained), tuple(notes))
+    told = (*notes, *made.notes)
+    if len(told) > _MOST_NOTES:
+        told = (*told[:_MOST_NOTES], f"and {len(told) - _MOST_NOTES} more of this kind")
+    return Zone(made.records, complete, frozenset(explained), told, made.left)
+
+
+class _Records:
+    """The records while they are being built."""
+
+    def __init__(
+        self,
+        ttl: int,
+        zones: tuple[str, ...],
+        last: Mapping[Key, RecordSet],
+        here: str | None,
+    ):
+        self._ttl = ttl
+        self._zones = zones
+        self._last = last
+        self._here = here
+        self._claims: list[alias.Claim] = []
+        self.records: dict[Key, RecordSet] = {}
+        self.left: dict[str, frozenset[str]] = {}
+        self.notes: list[str] = []
+
+    def service(
+        self, namespace: str, name: str, found: list[Offer], known: frozenset[str]
+    ) -> None:
+        """Add the names of one service."""
+        told = f"{namespace}/{name}"
+        policy, note = strategy.agreed(found)
+        self._note(told, note)
+        strangers = {*policy.order, *(region for region, _ in policy.weights)} - known
+        if strangers:
+            names = ", ".join(sorted(strangers))
+            self._note(told, f"its annotations name regions that there are not: {names}")
+        ttl = min((o.ttl for o in found if o.ttl is not None), default=self._ttl)
+        targets: dict[str, str] = {}
+        for zone in self._chosen(policy, told):
+            everywhere = service_name(name, namespace, zone)
+            self._everywhere(everywhere, ttl, policy, found, "" if targets else told)
+            targets[zone] = everywhere
+            for offer in found:
+                alone = service_name(name, namespace, zone, offer.region)
+                _put(self.records, alone, ttl, offer.addresses or _last(alone, self._last))
+        created = alias.created(o.created for o in found)
+        self._claims += [
+            alias.Claim(hostname, told, created, ttl, targets) for hostname in policy.hostnames
+        ]
+
+    def _chosen(self, policy: Policy, told: str) -> Sequence[str]:
+        strange = [z for z in policy.zones if z not in self._zones]
+        if strange:
+            self._note(told, f"zones that the configuration does not name: {', '.join(strange)}")
+        return [z for z in policy.zones if z in self._zones] or self._zones[:1]
+
+    def _everywhere(
+        self, name: str, ttl: int, policy: Policy, found: list[Offer], told: str
+    ) -> None:
+        live = _live(found)
+        if live:
+            choice = strategy.choose(policy, live, self._here)
+            addresses: Sequence[str] = choice.addresses
+            over = {a for o in live for a in o.addresses}.difference(addresses)
+            if over:
+                self.left[name] = frozenset(over)
+            self._note(told, choice.note)
+        else:
+            addresses = _leftover(policy, found, name, self._last, self._here)
+        _put(self.records, name, ttl, addresses)
+
+    def aliases(self) -> None:
+        """Add the users' own names, once all services are there."""
+        given, notes = alias.resolve(self._claims, self._zones)
+        self.notes += notes
+        for each in given:
+            if (each.target, "A") in self.records or (each.target, "AAAA") in self.records:
+                record = RecordSet(each.hostname, "CNAME", each.ttl, (each.target,))
+                self.records[each.hostname, "CNAME"] = record
+
+    def _note(self, told: str, note: str) -> None:
+        if note and told:
+            self.notes.append(f"{told}: {note}")
 
 
 def nameservers(zone: str, ttl: int, regions: Iterable[RegionView]) -> dict[Key, RecordSet]:
@@ -164,7 +242,7 @@ def nameservers(zone: str, ttl: int, regions: Iterable[RegionView]) -> dict[Key,
 
 def _offer(
     zone: str, region: RegionView, service: Service, explained: set[str], notes: list[str]
-) -> _Offer | None:
+) -> Offer | None:
     told = f"{region.name}: {service.namespace}/{service.name}"
     longest = service_name(service.name, service.namespace, zone, region.name)
     labels = (service.name, service.namespace)
@@ -175,41 +253,65 @@ def _offer(
         return None
     kept: list[str] = []
     for address in service.addresses:
-        reason = refused(address, region.ranges)
+        text, reason = _checked(address, tuple(region.ranges))
         if reason is None:
-            kept.append(str(ipaddress.ip_address(address)))
+            kept.append(text)
         else:
             explained.add(address)
             notes.append(f"{told}: address {address[:60]!r} left out: {reason}")
     if region.out or service.ready <= 0:
         explained.update(kept)
-    return _Offer(region.name, region.out, service.ready > 0, tuple(kept), service.ttl)
+    return Offer(
+        region.name,
+        region.out,
+        service.ready > 0,
+        tuple(kept),
+        service.ttl,
+        service.policy,
+        service.created,
+    )
 
 
 def refused(address: str, ranges: Iterable[str]) -> str | None:
     """Why a region may not publish an address; None if it may."""
+    return _checked(address, tuple(ranges))[1]
+
+
+# Parsing addresses is what most of the time would go to: 30 regions of 1,000 services say the
+# same ones at every change.
+@functools.lru_cache(maxsize=65536)
+def _checked(address: str, ranges: tuple[str, ...]) -> tuple[str, str | None]:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return "no IP address"
+        return address, "no IP address"
     if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        return "a loopback, link-local, multicast or unspecified address"
+        return address, "a loopback, link-local, multicast or unspecified address"
     networks = [ipaddress.ip_network(r, strict=False) for r in ranges]
     if not any(ip in network for network in networks if network.version == ip.version):
-        return "outside the region's address_ranges"
-    return None
+        return address, "outside the region's address_ranges"
+    return str(ip), None
 
 
-def _global(found: list[_Offer], name: str, last: Mapping[Key, RecordSet]) -> Sequence[str]:
-    for choose in (
-        lambda o: o.ready and not o.out,
-        lambda o: o.ready,
-    ):
-        if live := [a for o in found if choose(o) for a in o.addresses]:
-            return live
-    known = [a for o in found for a in o.addresses]
+def _live(found: Iterable[Offer]) -> list[Offer]:
+    """Who may be answered: ready where it stands, else ready anywhere."""
+    ready = [o for o in found if o.ready and o.addresses]
+    return [o for o in ready if not o.out] or ready
+
+
+def _leftover(
+    policy: Policy,
+    found: Sequence[Offer],
+    name: str,
+    last: Mapping[Key, RecordSet],
+    here: str | None,
+) -> Sequence[str]:
+    """Nothing is ready: what was answered last and exists, what is known, what was answered."""
+    known = [o for o in found if o.addresses]
     before = _last(name, last)
-    return [a for a in before if a in known] or known or before
+    there = {a for o in known for a in o.addresses}
+    kept = [a for a in before if a in there]
+    return kept or (strategy.choose(policy, known, here).addresses if known else before)
 
 
 def _last(name: str, last: Mapping[Key, RecordSet]) -> list[str]:
@@ -217,11 +319,16 @@ def _last(name: str, last: Mapping[Key, RecordSet]) -> list[str]:
     return [value for kind in kinds if (name, kind) in last for value in last[name, kind].values]
 
 
+@functools.lru_cache(maxsize=65536)
+def _kind(address: str) -> tuple[RecordType, str]:
+    ip = ipaddress.ip_address(address)
+    return "A" if ip.version == 4 else "AAAA", str(ip)
+
+
 def _put(records: dict[Key, RecordSet], name: str, ttl: int, addresses: Iterable[str]) -> None:
-    kinds: dict[RecordType, set[str]] = {"A": set(), "AAAA": set()}
+    kinds: dict[RecordType, set[str]] = {}
     for address in addresses:
-        ip = ipaddress.ip_address(address)
-        kinds["A" if ip.version == 4 else "AAAA"].add(str(ip))
+        kind, text = _kind(address)
+        kinds.setdefault(kind, set()).add(text)
     for kind, values in kinds.items():
-        if values:
-            records[name, kind] = RecordSet(name, kind, ttl, tuple(sorted(values)))
+        records[name, kind] = RecordSet(name, kind, ttl, tuple(sorted(values)))

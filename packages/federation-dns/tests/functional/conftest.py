@@ -198,9 +198,14 @@ class FakeApi:
 
         asyncio.run_coroutine_threadsafe(change(), self._loop).result(5)
 
-    def publish(self, name: str, address: str, ready: int = 2, namespace: str = "shop") -> None:
+    def publish(
+        self, name: str, address: str, ready: int = 2, namespace: str = "shop", **annotations: str
+    ) -> None:
         self.put("endpointslices", endpoints(name, ready, namespace))
-        self.put("services", service(name, address, namespace))
+        item = service(name, address, namespace)
+        asked = {f"dns.kubefed.io/{key}": value for key, value in annotations.items()}
+        item["metadata"]["annotations"] = asked
+        self.put("services", item)
 
     def kubeconfig(self) -> str:
         authority = base64.b64encode(self.certificate.read_bytes()).decode()

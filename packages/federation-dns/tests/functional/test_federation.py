@@ -100,6 +100,27 @@ def test_an_emptied_zone_is_put_right(federation: Federation) -> None:
     eventually(lambda: region.ask(WEB) == everywhere, 25, "an altered answer is put right")
 
 
+def test_strategies_and_names_of_the_users_own(federation: Federation) -> None:
+    standing(federation)
+    name, shop = f"cart.shop.svc.{ZONE}", f"cart.{ZONE}"
+    for each in federation:
+        each.api.publish("cart", each.address(210), strategy="local", hostname=shop)
+    for each in federation:
+        eventually(lambda r=each: r.ask(name) == [r.address(210)], 25, "each answers itself")
+        eventually(lambda r=each: r.ask(shop, "CNAME") == [f"{name}."], 25, "the user's name")
+        assert each.ask(shop) == [each.address(210)]
+    second = federation["napoli"].address(210)
+    for each in federation:
+        each.api.publish("cart", each.address(210), order="napoli,catania", ttl="5x")
+    eventually(lambda: all(r.ask(name) == [second] for r in federation), 25, "the first in order")
+    eventually(lambda: not any(r.ask(shop, "CNAME") for r in federation), 25, "no name any more")
+    assert any(
+        "dns.kubefed.io/ttl '5x'" in note for note in federation["napoli"].verdict()["notes"]
+    )
+    for each in federation:
+        each.api.drop("services", ("shop", "cart"))
+
+
 def test_what_others_hold_is_left_alone(federation: Federation) -> None:
     standing(federation)
     region = federation["catania"]

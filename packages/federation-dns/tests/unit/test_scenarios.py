@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import pytest
+from federation_dns import policy as policies
 from federation_dns import wire
 from federation_dns.core import Core, Member, Memory, Override, Settings
+from federation_dns.policy import Policy
 from federation_dns.verdict import Holds, Role, Said
 from federation_dns.zone import Service
 
@@ -33,6 +35,7 @@ class World:
     cuts: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
     alone: set[str] = field(default_factory=set[str])
     ready: dict[str, int] = field(default_factory=dict[str, int])
+    asked: dict[str, Policy] = field(default_factory=dict[str, Policy])
     lives: int = 0
     changes: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     shown: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
@@ -52,8 +55,9 @@ class World:
     def own(self, name: str) -> None:
         if self.roles[name] == "region":
             address = f"10.{list(self.roles).index(name)}.0.1"
+            policy = self.asked.get(name, Policy())
             self.agents[name].take_own(
-                [Service("shop", "web", (address,), self.ready.get(name, 1))]
+                [Service("shop", "web", (address,), self.ready.get(name, 1), None, policy)]
             )
 
     def hears(self, one: str, other: str) -> bool:
@@ -114,6 +118,14 @@ def _endpoints(w: World, name: str, no: str | None) -> None:
     w.own(name)
 
 
+def _ask(w: World, who: str, name: str, value: str) -> None:
+    asked = policies.read({f"{policies.PREFIX}{name}": value})
+    assert not asked.faults
+    for region in w.roles if who == "everybody" else [who]:
+        w.asked[region] = asked.policy
+        w.own(region)
+
+
 N = r"([a-z]+)"
 EVENTS: list[tuple[str, Callable[..., object]]] = [
     (rf"the API server of {N} (dies|returns)", _api),
@@ -126,6 +138,7 @@ EVENTS: list[tuple[str, Callable[..., object]]] = [
     (rf"{N} is cut off", lambda w, n: w.alone.add(n)),
     (rf"{N} is joined again", lambda w, n: w.alone.discard(n)),
     (rf"{N} has (no )?endpoints", _endpoints),
+    (rf"{N} annotates (strategy|order|weights) (.+)", _ask),
     (rf"(\w+) says at {N} that {N} is (lost|healthy|cordoned) for (\d+)s", _say),
 ]
 FACTS: list[tuple[str, Callable[..., bool]]] = [
