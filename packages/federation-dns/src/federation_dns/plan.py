@@ -81,7 +81,7 @@ class Rules:
     ttl: int = 15
     floor: int = 5
     share: float = 0.3
-    spent: int = 0
+    spent: frozenset[str] = frozenset()
     lifted: bool = False
     zones: tuple[str, ...] = ()
 
@@ -108,7 +108,8 @@ class Plan:
         generation: of the zone as read (None: there is no record of it).
         conflicts: wanted names that others hold.
         withheld: names whose values the delete guard keeps.
-        spends: services that lose values without a reason, to be counted in the window.
+        spends: services that lose values without a reason; each counts once in the window,
+            though it goes region by region.
         notes: texts for logs and status.
     """
 
@@ -116,7 +117,7 @@ class Plan:
     generation: int | None
     conflicts: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
-    spends: int = 0
+    spends: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -194,12 +195,12 @@ def _guarded(
     cap = max(rules.floor, math.ceil(rules.share * size))
     notes = [f"{name} is held by others and left alone" for name in conflicts]
     withheld: list[str] = []
-    if losing and not rules.lifted and rules.spent + len(losing) > cap:
+    if losing and not rules.lifted and len(rules.spent | losing) > cap:
         withheld = sorted(c.name for c in changes if c.unexplained)
         changes = [c for c in changes if not c.unexplained]
         notes.append(
             f"delete guard: records of {len(losing)} services would go without a reason "
-            f"({rules.spent} went lately, {cap} may); they are kept until "
+            f"({len(rules.spent)} went lately, {cap} may); they are kept until "
             "'federation-dns accept-deletes' allows it"
         )
         losing = set[str]()
@@ -208,7 +209,7 @@ def _guarded(
         generation=read_generation(view, rules),
         conflicts=tuple(conflicts),
         withheld=tuple(withheld),
-        spends=len(losing),
+        spends=frozenset(losing),
         notes=tuple(notes),
     )
 

@@ -59,7 +59,7 @@ def carry_out(
                 return Pass("changed" if done else "same", view, plan, done)
             provider.apply(plan, view)
             done += len(plan.changes)
-            rules = replace(rules, spent=rules.spent + plan.spends)
+            rules = replace(rules, spent=rules.spent | plan.spends)
             view = provider.read()
             return Pass("changed", view, plan, done)
         except ProviderError as found:
@@ -94,7 +94,7 @@ class Publisher:
         self._lifted = lifted
         self._wake = asyncio.Event()
         self._view: View | None = None
-        self._spent: list[tuple[float, int]] = []
+        self._spent: list[tuple[float, frozenset[str]]] = []
         self._said: tuple[str, ...] = ()
         self.changes = 0
         self.errors = 0
@@ -144,8 +144,9 @@ class Publisher:
 
     async def _pass(self) -> Pass:
         now = self._clock()
-        self._spent = [(at, n) for at, n in self._spent if now - at <= self._window]
-        spent, lifted = sum(n for _, n in self._spent), self._lifted()
+        self._spent = [(at, gone) for at, gone in self._spent if now - at <= self._window]
+        spent = frozenset(name for _, gone in self._spent for name in gone)
+        lifted = self._lifted()
         rules = replace(self._rules, spent=spent, lifted=lifted)
         wanted, apex, view = self._core.wanted, dict(self._core.apex), self._view
         done = await self._thread(

@@ -179,7 +179,7 @@ def test_a_failover_address_that_is_in_no_answer_needs_no_other_reason() -> None
     there = View.of(1, {})
     for wanted in (world(out=True), world(out=False), world(out=True)):
         done = plan(wanted, there, rules)
-        assert (done.withheld, done.spends) == ((), 0)
+        assert (done.withheld, done.spends) == ((), frozenset())
         there = served(there, wanted)
 
 

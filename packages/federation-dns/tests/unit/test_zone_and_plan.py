@@ -142,14 +142,18 @@ def test_the_delete_guard_holds_all_back_beyond_its_cap() -> None:
     there = many(20)
     few = plan(wanted(*there[6:]), view(*there), RULES)
     assert len(few.changes) == 6
-    assert few.spends == 6
+    assert few.spends == {f"s{i}.shop" for i in range(6)}
     emptied = plan(wanted(), view(*there), RULES)
     assert emptied.changes == ()
     assert len(emptied.withheld) == 20
     assert "accept-deletes" in emptied.notes[0]
     # What went lately counts: the cap is not fresh at every pass.
-    spent = Rules(zone=ZONE, federation="fed", spent=4)
+    gone = frozenset({"w.shop", "x.shop", "y.shop", "z.shop"})
+    spent = Rules(zone=ZONE, federation="fed", spent=gone)
     assert plan(wanted(*there[6:]), view(*there), spent).changes == ()
+    # A service that goes region by region counts once.
+    again = Rules(zone=ZONE, federation="fed", spent=frozenset({"s1.shop", "s2.shop"}))
+    assert len(plan(wanted(*there[6:]), view(*there), again).changes) == 6
     # A reason (a verdict, endpoints not ready) lifts it, and so does the operator.
     reasons = frozenset(v for s in there for v in s.values)
     assert len(plan(wanted(explained=reasons), view(*there), RULES).changes) == 20
@@ -208,9 +212,9 @@ def test_an_alias_goes_by_the_service_that_it_points_to() -> None:
     assert Change("update", moved.name, (moved,)) in found
     # The service is gone: no reason, and its two names count once.
     gone = plan(wanted(), view(*there, *many(20)), RULES)
-    assert gone.spends == 0
+    assert gone.spends == frozenset()
     assert gone.withheld
-    assert plan(wanted(*many(20)), view(*there, *many(20)), RULES).spends == 1
+    assert plan(wanted(*many(20)), view(*there, *many(20)), RULES).spends == {"web.shop"}
 
 
 def test_before_all_have_been_heard_an_alias_stays_where_it_points() -> None:
