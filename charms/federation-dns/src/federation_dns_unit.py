@@ -177,8 +177,7 @@ class Machine:
 
         zone_path = self.zones / f"{settings.zone}.zone"
         text = bind.named_conf(
-            zone=settings.zone,
-            zone_path=str(zone_path),
+            zones={settings.zone: str(zone_path)},
             key_name=TSIG_NAME,
             key_path=str(self.bind / "tsig.key"),
             listen=list(dict.fromkeys(["127.0.0.1", place.listen])),

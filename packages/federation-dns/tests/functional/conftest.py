@@ -269,7 +269,7 @@ class Region:
     def address(self, last: int = 200) -> str:
         return f"10.0.{self.number}.{last}"
 
-    def start_named(self, foreign: str = "") -> None:
+    def start_named(self, foreign: str = "", **conf: Any) -> None:
         folder = self.folder / "named"
         folder.mkdir()
         key = folder / "key.conf"
@@ -281,13 +281,13 @@ class Region:
         (folder / "zone.db").write_text(text + foreign)
         (folder / "named.conf").write_text(
             bind.named_conf(
-                zone=ZONE,
-                zone_path=str(folder / "zone.db"),
+                zones={ZONE: str(folder / "zone.db")},
                 key_name=f"agent-{self.name}",
                 key_path=str(key),
                 listen=["127.0.0.1"],
                 port=self.dns_port,
                 directory=str(folder),
+                **conf,
             )
         )
         self.spawn_named()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from federation_dns import bind, disk, keys, wire
+from federation_dns import disk, keys, wire
 from federation_dns.config import ConfigError, read_config, read_peers
 from federation_dns.core import Core, Member, Memory, Settings
 from federation_dns.kube import read_kubeconfig
@@ -332,44 +332,3 @@ def test_a_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
     assert keys.expires(path.read_text()) == (NOW + datetime.timedelta(days=3650)).timestamp()
     with pytest.raises(FileExistsError, match="already"):
         keys.generate("a", "10.0.0.1", tmp_path / "k", NOW)
-
-
-def test_binds_configuration_says_what_it_must() -> None:
-    text = bind.named_conf(
-        zone="fed.example",
-        zone_path="/var/lib/bind/fed.example",
-        key_name="agent",
-        key_path="/etc/bind/agent.key",
-        listen=["127.0.0.1", "10.0.0.5", "fd00::5"],
-    )
-    for part in (
-        "recursion no;",
-        'update-policy { grant "agent" zonesub A AAAA CNAME TXT NS; };',
-        'allow-transfer { !not-the-agent; key "agent"; };',
-        "minimal-responses yes;",
-        "rate-limit {",
-        "listen-on port 53 { 127.0.0.1; 10.0.0.5; };",
-        "listen-on-v6 port 53 { fd00::5; };",
-    ):
-        assert part in text
-    assert "local" not in text.replace("localhost", "")
-
-
-def test_the_zone_is_born_with_its_servers() -> None:
-    text = bind.zone_file(
-        zone="fed.example", region="a", nameservers={"a": "10.1.0.1", "b": "fd00::2"}, ttl=15
-    )
-    assert "@ IN SOA ns.a hostmaster 1 3600 600 1209600 15" in text
-    assert "ns.b IN AAAA fd00::2" in text
-    with pytest.raises(bind.BindError, match="no name server"):
-        bind.zone_file(zone="fed.example", region="c", nameservers={"a": "10.1.0.1"})
-
-
-@pytest.mark.parametrize("value", ['a"; };', "a b", "a\nb", "", "../x", "A"])
-def test_nothing_slips_into_binds_configuration(value: str) -> None:
-    with pytest.raises(bind.BindError):
-        bind.zone_file(zone=value, region="a", nameservers={"a": "10.0.0.1"})
-    with pytest.raises(bind.BindError):
-        bind.key_file(value, keys.new_secret())
-    with pytest.raises(bind.BindError):
-        bind.key_file("agent", value)

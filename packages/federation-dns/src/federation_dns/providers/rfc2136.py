@@ -43,6 +43,11 @@ from federation_dns.providers import ProviderError, Remedy
 _NAMES_A_MESSAGE = 100
 _KEY = re.compile(r'key\s+"([^"]+)"\s*{[^}]*secret\s+"([^"]+)"\s*;', re.DOTALL)
 
+# What the server itself adds when it signs (TYPE65534 is BIND's note of its progress).
+_SIGNERS = frozenset(
+    ("RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDNSKEY", "CDS", "TYPE65534")
+)
+
 _RCODES: dict[int, tuple[Remedy, str]] = {
     dns.rcode.REFUSED: (
         "operator",
@@ -146,7 +151,7 @@ class Rfc2136:
             kind = dns.rdatatype.to_text(rdataset.rdtype)
             if kind == "SOA":
                 serial = _serial(rdataset)
-            if kind in ("RRSIG", "NSEC", "NSEC3"):
+            if kind in _SIGNERS:
                 continue
             text = _text(name)
             names[text] = names.get(text, frozenset()) | {kind}
