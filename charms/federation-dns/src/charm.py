@@ -24,6 +24,8 @@ from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from mesh_entries import Heard, Known
+from name_server import SecondariesKey, Served
+from zone_signing import ZoneSigning
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class FederationDnsCharm(ops.CharmBase):
         super().__init__(framework)
         self.cluster = RegionCluster(self)
         self.machine = Machine(self.charm_dir)
+        self.signing = ZoneSigning(self, self.machine)
         self.problem = ""
         self._began = agent_verdict.clock()
         self._changed = False
@@ -71,6 +74,8 @@ class FederationDnsCharm(ops.CharmBase):
         framework.observe(self.on.show_verdict_action, self._on_show_verdict)
         framework.observe(self.on.show_zone_action, self._on_show_zone)
         framework.observe(self.on.force_region_action, self._on_force_region)
+        framework.observe(self.on.show_delegation_action, self._on_show_delegation)
+        framework.observe(self.on.rotate_dnssec_key_action, self._on_rotate_dnssec_key)
 
     # What is seen
 
@@ -101,9 +106,13 @@ class FederationDnsCharm(ops.CharmBase):
             region=place.region,
             url=f"https://{host}:{settings.port}",
             certificate=self.machine.certificate(),
-            nameserver=place.address,
+            nameserver=place.address if self._may_be_named(settings) else None,
             address_ranges=list(settings.address_ranges or (place.subnet,)),
         )
+
+    def _may_be_named(self, settings: Settings) -> bool:
+        before = self.machine.kept().named_before
+        return self.signing.may_be_named(settings, named_before=before)
 
     def heard(self) -> dict[int, Heard]:
         """Return what the standing mesh relations say."""
@@ -145,11 +154,12 @@ class FederationDnsCharm(ops.CharmBase):
         machine.ensure_packages()
         machine.ensure_user()
         machine.ensure_keys(place)
+        served = self._served(settings)
         known = self._known(settings, place)
         self._changed = machine.ensure_peers(known.entries)
         self._publish(settings, place, known)
         changed = machine.ensure_kubeconfig(access, place, moment)
-        bind_changed = machine.ensure_bind(settings, place)
+        bind_changed = machine.ensure_bind(settings, place, served)
         agent_changed = machine.ensure_agent(settings, place) or changed
         started = machine.ensure_running(
             bind_changed=bind_changed,
@@ -164,6 +174,26 @@ class FederationDnsCharm(ops.CharmBase):
             ops.Port("tcp", settings.port),
         )
         machine.ensure_status_service(settings, place, self.unit.name)
+
+    def _served(self, settings: Settings) -> Served:
+        """Return keys and secondaries; raises UnitError."""
+        served = Served(self.signing.keys(settings), self._secondaries_key(settings))
+        if self._may_be_named(settings) and not self.machine.kept().named_before:
+            self.machine.keep(named_before=True)
+        return served
+
+    def _secondaries_key(self, settings: Settings) -> SecondariesKey | None:
+        if not isinstance(settings.secondaries_key, ops.Secret):
+            return None
+        try:
+            content = settings.secondaries_key.get_content(refresh=True)
+            return SecondariesKey(content["name"], content["secret"])
+        except (ops.SecretNotFoundError, ops.ModelError) as error:
+            raise UnitError(
+                "config: secondaries-key cannot be read: juju grant-secret it to this application"
+            ) from error
+        except KeyError as error:
+            raise UnitError("config: secondaries-key must hold name and secret") from error
 
     def _known(self, settings: Settings, place: Place) -> Known:
         own = self.own_entry(settings, place)
@@ -181,7 +211,11 @@ class FederationDnsCharm(ops.CharmBase):
         for relation in self.model.relations[MESH]:
             _ = MeshMemberAppData(entry=own).dump(relation.data[self.app])
         for relation in self.model.relations[MESH_HUB]:
-            _ = MeshHubAppData(entries=known.entries).dump(relation.data[self.app])
+            data = MeshHubAppData(
+                entries=known.entries,
+                dnssec_secret_id=self.signing.secret_id(),
+            )
+            _ = data.dump(relation.data[self.app])
 
     # Events of their own
 
@@ -244,6 +278,23 @@ class FederationDnsCharm(ops.CharmBase):
             return
         event.set_results({"region": region, "verdict": verdict, "said": said.strip()})
 
+    def _on_show_delegation(self, event: ops.ActionEvent) -> None:
+        try:
+            _ = self._for_action()
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        self.signing.show_delegation(event)
+
+    def _on_rotate_dnssec_key(self, event: ops.ActionEvent) -> None:
+        try:
+            _ = self._for_action()
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        if self.signing.rotate_key(event):
+            self.reconcile(event)
+
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
@@ -266,7 +317,8 @@ class FederationDnsCharm(ops.CharmBase):
             return [trouble]
         if place is None:
             return [ops.WaitingStatus("Juju gives no address yet")]
-        found: list[ops.StatusBase] = [ops.WaitingStatus(self.problem)] if self.problem else []
+        problems = [text for text in (self.problem, self.signing.problem) if text]
+        found: list[ops.StatusBase] = [ops.WaitingStatus(text) for text in problems]
         if not self.machine.certificate():
             return [*found, ops.WaitingStatus("the agent is not set up yet")]
         return [*found, *self._serving(settings, place)]

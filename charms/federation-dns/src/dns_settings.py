@@ -1,16 +1,30 @@
 """What the charm is told (configuration, place) and what it gives (rights, unit files). Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from federation_interfaces.cluster import CHARMS_NAMESPACE, Account, Rule
 from federation_interfaces.federation_mesh import MeshEntry
-from federation_interfaces.fields import ConfiguredCertificates, ConfiguredRegion, check_network
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from federation_interfaces.fields import (
+    ConfiguredCertificates,
+    ConfiguredRegion,
+    check_address,
+    check_network,
+)
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 ACCOUNT = "federation-dns"
 _READ = ("get", "list", "watch")
+_HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
 
 NAMED_UNIT = """\
 # Written by the charm federation-dns: the distribution's unit with a configuration of its own.
@@ -21,7 +35,7 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=/usr/sbin/named -g -u bind -c {configuration}
+{needed}ExecStart=/usr/sbin/named -g -u bind -c {configuration}
 Restart=always
 RestartSec=1
 NoNewPrivileges=true
@@ -55,16 +69,25 @@ WantedBy=multi-user.target
 """
 
 
+ZoneName = Annotated[
+    str,
+    StringConstraints(
+        max_length=180,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
+    ),
+]
+
+
 class Settings(BaseModel):
     """The charm's configuration, read and checked."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
-    zone: str = Field(
-        default="federation.example",
-        max_length=180,
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
-    )
+    zone: ZoneName = "federation.example"
+    zones: tuple[ZoneName, ...] = Field(default=(), max_length=15)
+    dnssec: bool = False
+    secondaries: tuple[tuple[str, str], ...] = ()
+    secondaries_key: object = None  # Juju's secret, as ops gives it
     region: ConfiguredRegion = ""
     address_ranges: tuple[str, ...] = ()
     ca_certificate: ConfiguredCertificates = ""
@@ -81,6 +104,21 @@ class Settings(BaseModel):
     def _ranges(cls, value: str) -> tuple[str, ...]:
         return tuple(check_network(part.strip()) for part in value.split(",") if part.strip())
 
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _zones(cls, value: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("secondaries", mode="before")
+    @classmethod
+    def _servers(cls, value: str) -> tuple[tuple[str, str], ...]:
+        return tuple(_server(part.strip()) for part in value.split(",") if part.strip())
+
+    @property
+    def all_zones(self) -> tuple[str, ...]:
+        """The federation's zone, then the others, each once."""
+        return tuple(dict.fromkeys((self.zone, *self.zones)))
+
     @model_validator(mode="after")
     def _ordered(self) -> "Settings":
         if self.evict_after < self.withdraw_after:
@@ -90,12 +128,21 @@ class Settings(BaseModel):
         return self
 
 
+def _server(text: str) -> tuple[str, str]:
+    """Read HOST=ADDRESS of a secondary."""
+    host, _, address = text.partition("=")
+    if not _HOST.fullmatch(host) or not address:
+        raise ValueError(f"{text!r} is no secondary: write HOST=ADDRESS, like ns1.example.net=...")
+    return host, check_address(address)
+
+
 class Kept(BaseModel):
     """What is remembered from one hook to the next."""
 
     token_for: str = ""
     token_renew_at: datetime | None = None
     started_at: datetime | None = None
+    named_before: bool = False
 
 
 class Mesh(BaseModel):

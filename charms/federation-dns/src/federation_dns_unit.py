@@ -17,7 +17,6 @@ from charmlibs import passwd, systemd
 from dns_settings import (
     ACCOUNT,
     AGENT_UNIT,
-    NAMED_UNIT,
     Kept,
     Mesh,
     Place,
@@ -35,13 +34,13 @@ from federation_interfaces.cluster import (
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
 from federation_interfaces.services import SANDBOX
+from name_server import TSIG_NAME, NameServer, NameServerError, Served
 from status_service import StatusService
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
 AGENT = "federation-dns"
 NAMED = "named"
-TSIG_NAME = "federation-dns"
 TOKEN_LIFETIME = timedelta(days=7)
 VERDICT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 20
@@ -72,6 +71,13 @@ class Machine:
         self.zones = root / "var/lib/bind"
         self.units = root / "etc/systemd/system"
         self.named = root / "usr/sbin/named"
+        self.name_server = NameServer(
+            self.bind,
+            self.zones,
+            self.units / f"{NAMED}.service",
+            user=BIND_GROUP if group == BIND_GROUP else user,
+            group=group,
+        )
         self.status_service = StatusService(charm_dir, self.units, self.data / "tell")
 
     # What is remembered
@@ -171,35 +177,16 @@ class Machine:
         self.keep(token_for=_fingerprint(access), token_renew_at=renew)
         return changed
 
-    def ensure_bind(self, settings: Settings, place: Place) -> bool:
-        """Write BIND's configuration, and the zone at its birth; True if anything changed."""
-        from federation_dns import bind
+    def ensure_bind(self, settings: Settings, place: Place, served: Served) -> bool:
+        """Write BIND's configuration, keys and zones; True if it has to start again.
 
-        zone_path = self.zones / f"{settings.zone}.zone"
-        text = bind.named_conf(
-            zones={settings.zone: str(zone_path)},
-            key_name=TSIG_NAME,
-            key_path=str(self.bind / "tsig.key"),
-            listen=list(dict.fromkeys(["127.0.0.1", place.listen])),
-            port=settings.dns_port,
-        )
-        changed = write_file(self.bind / "named.conf", text, mode=0o644)
-        if not zone_path.exists():
-            servers = {place.region: place.address}
-            born = bind.zone_file(
-                zone=settings.zone,
-                region=place.region,
-                nameservers=servers,
-                ttl=settings.ttl,
-            )
-            # From now on it is named's, which keeps the journal of the agent's updates beside it.
-            _ = write_file(zone_path, born, mode=0o644, user=self._bind_user(), group=self.group)
-            changed = True
-        unit = NAMED_UNIT.format(configuration=self.bind / "named.conf")
-        return write_file(self.units / f"{NAMED}.service", unit, mode=0o644) or changed
-
-    def _bind_user(self) -> str:
-        return BIND_GROUP if self.group == BIND_GROUP else self.user
+        Raises:
+            UnitError: it cannot be set up like this.
+        """
+        try:
+            return self.name_server.ensure(settings, place, served)
+        except NameServerError as error:
+            raise UnitError(str(error)) from error
 
     def ensure_peers(self, entries: Sequence[MeshEntry]) -> bool:
         """Write peers.json, which the agent then reads again; True if it changed."""
@@ -226,6 +213,8 @@ class Machine:
         return {
             "region": place.region,
             "zone": settings.zone,
+            "zones": list(settings.zones),
+            "secondaries": [host for host, _ in settings.secondaries],
             "listen": {"address": place.listen, "port": settings.port},
             "metrics": {"address": place.listen, "port": settings.metrics_port},
             "certificate": str(self.settings / "agent.crt"),
@@ -321,6 +310,7 @@ class Machine:
         _ = systemd.daemon_reload()
         for directory in (self.settings, self.data, self.bind):
             shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(self.name_server.signing, ignore_errors=True)
         for path in self.zones.glob("*.zone*"):
             path.unlink()
 
@@ -386,6 +376,18 @@ class Machine:
         """
         words = ["force-region", region, verdict, "--who", who, "--until", until]
         return self._run(*words, "--config", str(self.settings / "agent.yaml"))
+
+    def delegation(self) -> dict[str, Any]:
+        """Return what belongs into the parent of each zone, and what to know before.
+
+        Raises:
+            UnitError: the agent's command refuses it.
+        """
+        words = ["delegation", "--format", "json"]
+        found: dict[str, Any] = json.loads(
+            self._run(*words, "--config", str(self.settings / "agent.yaml"))
+        )
+        return found
 
     def _run(self, *words: str) -> str:
         command = [str(self.python), "-m", "federation_dns.cli", *words]

@@ -12,6 +12,7 @@ from federation_dns_unit import VERDICT_TIMEOUT_S, Machine, UnitError
 from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
 from federation_interfaces.access import Access
 from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
+from name_server import Served
 from ops import testing
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -40,6 +41,8 @@ class FakeMachine(Machine):
         self.asked: list[float] = []
         self.later: list[tuple[float, dict[str, Any]]] = []
         self.ca = ""
+        self.served = Served()
+        self.parent: dict[str, Any] = {}
         self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
 
     def _do(self, name: str) -> None:
@@ -65,7 +68,8 @@ class FakeMachine(Machine):
         self._do("kubeconfig")
         return False
 
-    def ensure_bind(self, settings: Settings, place: Place) -> bool:
+    def ensure_bind(self, settings: Settings, place: Place, served: Served) -> bool:
+        self.served = served
         self._do(f"bind {settings.zone} at {place.listen}")
         return True
 
@@ -120,6 +124,10 @@ class FakeMachine(Machine):
     def zone(self, settings: Settings) -> str:
         self._do("zone")
         return "@ 15 IN SOA ..."
+
+    def delegation(self) -> dict[str, Any]:
+        self._do("delegation")
+        return self.parent
 
     def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
         self._do(f"force {region} {verdict} by {who} until {until}")

@@ -28,6 +28,7 @@ from federation_interfaces.cluster import (
     Credential,
 )
 from federation_interfaces.testing import CA, CERTIFICATES
+from name_server import Served
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ACCESS = Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin-token")
@@ -216,8 +217,8 @@ class TestKubeconfig:
 
 class TestBind:
     def test_configuration_zone_and_unit(self, machine: Machine):
-        assert machine.ensure_bind(SETTINGS, PLACE)
-        assert not machine.ensure_bind(SETTINGS, PLACE)
+        assert machine.ensure_bind(SETTINGS, PLACE, Served())
+        assert not machine.ensure_bind(SETTINGS, PLACE, Served())
         conf = (machine.bind / "named.conf").read_text()
         assert "listen-on port 53 { 127.0.0.1; 10.0.0.12; };" in conf
         zone = (machine.zones / "federation.example.zone").read_text()
@@ -226,11 +227,11 @@ class TestBind:
         assert f"-c {machine.bind / 'named.conf'}" in unit
 
     def test_a_zone_that_lives_is_left_alone(self, machine: Machine):
-        _ = machine.ensure_bind(SETTINGS, PLACE)
+        _ = machine.ensure_bind(SETTINGS, PLACE, Served())
         path = machine.zones / "federation.example.zone"
         _ = path.write_text("kept by named")
-        assert not machine.ensure_bind(SETTINGS, PLACE)
-        assert machine.ensure_bind(Settings(dns_port=5353), PLACE)
+        assert not machine.ensure_bind(SETTINGS, PLACE, Served())
+        assert machine.ensure_bind(Settings(dns_port=5353), PLACE, Served())
         assert path.read_text() == "kept by named"
 
 
@@ -320,7 +321,7 @@ class TestRunning:
         machine.stop()
         assert services.told == []
         machine.ensure_user()
-        _ = machine.ensure_bind(SETTINGS, PLACE)
+        _ = machine.ensure_bind(SETTINGS, PLACE, Served())
         _ = machine.ensure_agent(SETTINGS, PLACE)
         machine.remove()
         assert services.told == ["disable federation-dns", "disable named", "daemon_reload"]

@@ -105,7 +105,14 @@ class Agent:
         memory = disk.load_memory(config.state, config.region, config.zone, now, wall)
         self.overrides = disk.load_overrides(config.state)
         self.core = Core(
-            Settings(config.region, config.zone, config.ttl, config.holds, config.all_zones),
+            Settings(
+                config.region,
+                config.zone,
+                config.ttl,
+                config.holds,
+                config.all_zones,
+                config.secondaries,
+            ),
             members(self.peers),
             disk.next_incarnation(config.state, wall),
             memory,

@@ -52,7 +52,8 @@ class Signing:
 
     Attributes:
         key_directory: the files of `federation_dns.dnssec`, writable by `named`.
-        algorithms: of the keys in it, one each: the policy must ask for just what is there.
+        algorithms: of the keys in it, one each: the policy must ask for just what is there. None:
+            signatures are taken away.
     """
 
     key_directory: str
@@ -211,7 +212,7 @@ def _policy(signing: Signing | None) -> str:
     primary (14 days) and what resolvers kept after that. NSEC3 as RFC 9276 wants it, without salt,
     so that all regions have the same chain.
     """
-    if signing is None:
+    if signing is None or not signing.algorithms:
         return ""
     if unknown := sorted(set(signing.algorithms) - set(_ALGORITHMS)):
         raise BindError(f"DNSSEC algorithm {unknown[0]} is none of ours")
@@ -245,8 +246,9 @@ def _primary(
         told = " ".join(f'{_ip(a)} key "{key}";' for a in secondaries.addresses)
         notify = f"\t\tnotify explicit;\n\t\talso-notify {{ {told} }};\n"
     if signing is not None:
+        policy = '"federation"' if signing.algorithms else "insecure"
         signed = (
-            f'\t\tdnssec-policy "federation";\n\t\tkey-directory "{signing.key_directory}";\n'
+            f'\t\tdnssec-policy {policy};\n\t\tkey-directory "{signing.key_directory}";\n'
             "\t\tinline-signing no;\n"
         )
     return f"""\

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
+import functools
 import json
 import logging
 import re
@@ -156,6 +158,29 @@ def peers(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -> 
         shown = "-" if latency is None else f"{latency * 1000:.0f}ms"
         rows.append((name, peer["role"], peer["url"], shown, peer["trouble"]))
     _table(rows)
+
+
+@app.command()
+def delegation(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -> None:
+    """Show what belongs into the parent of each zone: NS, glue and DS."""
+    from federation_dns import delegation as parents
+
+    found = _config(config)
+    entries = read_peers(found.peers, found.region).entries
+    servers = {e.region: e.nameserver for e in entries if e.nameserver}
+    port = found.provider.port if found.provider else 53
+    told = {
+        zone: parents.survey(
+            zone, servers, found.secondaries, functools.partial(parents.ask, port=port)
+        )
+        for zone in found.all_zones
+    }
+    if output is Format.JSON:
+        _print(json.dumps({zone: dataclasses.asdict(each) for zone, each in told.items()}))
+        return
+    for each in told.values():
+        for line in (*each.records, *(f"; {note}" for note in each.notes)):
+            _print(line)
 
 
 @app.command()

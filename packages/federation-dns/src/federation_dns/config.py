@@ -92,6 +92,7 @@ class Config(_Kebab):
     region: Name
     zone: ZoneName
     zones: tuple[ZoneName, ...] = Field(default=(), max_length=15)
+    secondaries: tuple[ZoneName, ...] = Field(default=(), max_length=20)
     federation: str = Field(default="", max_length=100, pattern=r"^[-.\w]*$")
     listen: Listen
     metrics: Listen | None = None

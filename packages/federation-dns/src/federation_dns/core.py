@@ -58,6 +58,7 @@ class Settings:
     ttl: int
     holds: Holds
     zones: tuple[str, ...] = ()
+    secondaries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,7 @@ class Core:
         ]
         apex: dict[Key, RecordSet] = {}
         for zone in self.settings.zones or (self.settings.zone,):
-            apex |= zones.nameservers(zone, self.settings.ttl, views)
+            apex |= zones.nameservers(zone, self.settings.ttl, views, self.settings.secondaries)
         if self.judgement.panic:
             # Frozen: what was answered last stands, and nothing is taken away.
             wanted = Zone(self._last, complete=False, notes=("frozen: the last answers stand",))

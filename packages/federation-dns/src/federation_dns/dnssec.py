@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -181,6 +182,14 @@ def key_files(zone: str, key: SigningKey) -> dict[str, str]:
         f"{stem}.private": "\n".join(private) + "\n",
         f"{stem}.state": "\n".join(notes) + "\n",
     }
+
+
+def retired(state: str) -> str:
+    """BIND's notes of a key that signs no more: the parent's DS is gone, `named` drops the rest.
+
+    Without this it would wait for a word on the DS for ever, and go on signing with the key.
+    """
+    return re.sub(r"(?m)^(DSState|GoalState): .*$", r"\1: hidden", state)
 
 
 def ds(zone: str, keys: Iterable[DNSKEY]) -> list[str]:

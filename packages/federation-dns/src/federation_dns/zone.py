@@ -228,15 +228,20 @@ class _Records:
             self.notes.append(f"{told}: {note}")
 
 
-def nameservers(zone: str, ttl: int, regions: Iterable[RegionView]) -> dict[Key, RecordSet]:
-    """NS of the zone and their addresses, one name server a region (RFC 1034, 4.2.1: glue)."""
+def nameservers(
+    zone: str, ttl: int, regions: Iterable[RegionView], secondaries: Iterable[str] = ()
+) -> dict[Key, RecordSet]:
+    """NS of the zone and their addresses, one name server a region (RFC 1034, 4.2.1: glue).
+
+    Secondaries are others' hosts: named, without an address of ours.
+    """
     found = {f"ns.{r.name}.{zone}": r.nameserver for r in regions if r.nameserver}
     if not found:
         return {}
     records: dict[Key, RecordSet] = {}
     for name, address in sorted(found.items()):
         _put(records, name, ttl, [address])
-    records[zone, "NS"] = RecordSet(zone, "NS", ttl, tuple(sorted(found)))
+    records[zone, "NS"] = RecordSet(zone, "NS", ttl, tuple(sorted({*found, *secondaries})))
     return records
 
 

@@ -16,7 +16,7 @@ WEB = f"web.shop.svc.{ZONE}"
 def standing(federation: Federation) -> list[str]:
     everywhere = sorted(r.address() for r in federation)
     eventually(
-        lambda: all(r.ask(WEB) == everywhere for r in federation), 40, "all answer with all"
+        lambda: all(r.ask(WEB) == everywhere for r in federation), 100, "all answer with all"
     )
     return everywhere
 

@@ -1,7 +1,7 @@
 """Interface `federation_mesh`: the DNS agents' public facts, from each region to all.
 
 The offering region is the hub: it hands every entry to every region, and keeps no more right than
-that. All of it is public (addresses, certificates).
+that. All of it is public (addresses, certificates, a secret's ID).
 """
 
 from typing import Literal
@@ -9,7 +9,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from federation_interfaces.databag import Databag
-from federation_interfaces.fields import Address, Certificate, HttpsOrigin, Network, Region
+from federation_interfaces.fields import (
+    Address,
+    Certificate,
+    HttpsOrigin,
+    Network,
+    Region,
+    SecretId,
+)
 
 
 class MeshEntry(BaseModel):
@@ -38,8 +45,13 @@ class MeshMemberAppData(Databag):
 
 
 class MeshHubAppData(Databag):
-    """Provider: every region's entry, the hub's among them, sorted by region."""
+    """Provider: every region's entry, the hub's among them, sorted by region.
 
+    Attributes:
+        dnssec_secret_id: of the keys that all regions sign with, granted to each; None: unsigned.
+    """
+
+    dnssec_secret_id: SecretId | None = None
     entries: list[MeshEntry] | None = Field(default=None, max_length=64)
 
     @model_validator(mode="after")

@@ -179,6 +179,8 @@ class Rfc2136:
             response = self._exchange(update)
             if response.rcode() != dns.rcode.NOERROR:
                 raise self._refusal(response.rcode(), "update")
+            if not response.had_tsig:
+                raise self._error("retry", "answers an update unsigned; perhaps it is another")
             generation = following
 
     def _step_generation(
