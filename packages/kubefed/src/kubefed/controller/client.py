@@ -3,8 +3,9 @@
 `kubernetes.aio` would build a model or at least copy of every object, re-reads its configuration
 on each call and can't change its CA while it runs. What the controller needs is less and hot:
 JSON in, JSON out, one pooled session a cluster, credentials that can be swapped at any time, and
-a guard that is asked before each write (fencing). Redirects are not followed, answers are capped,
-everything has a time limit.
+a guard that is asked before each write (fencing): once before a connection is looked for, and
+again, whenever aiohttp sends or repeats it, in the moment before its bytes go. Redirects are not
+followed, answers are capped, everything has a time limit.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import binascii
 import contextlib
 import dataclasses
 import json
+import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -34,6 +36,8 @@ from kubefed.controller.objects import Json, mapping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from aiohttp.abc import AbstractStreamWriter
 
 __all__ = [
     "ApiError",
@@ -58,6 +62,9 @@ _READS = frozenset({"GET"})
 # What asyncio keeps for each TLS connection and asks for at each read; its own 256 KiB for a
 # hundred watches are 25 MB of memory, and a TLS record has at most 16 KiB anyway.
 TLS_BUFFER = 32 * 1024
+# What the other end's kernel hasn't acknowledged for so long is dropped by ours, which no longer
+# delivers it then when a network heals, whatever became of this process. See `leader`.
+UNACKNOWLEDGED_SECONDS = 3.0
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for.
 _NO_CHECK_TIME = 0x200000
@@ -130,6 +137,30 @@ def decode_base64(value: object, what: str) -> str:
         raise MalformedError(f"{what} is not base64 text") from error
 
 
+class _Body(aiohttp.BytesPayload):
+    """The body of a write.
+
+    aiohttp holds the head of a request back until its body is written, and hands both to the
+    socket at once: nothing but this call stands between the guard and the wire.
+    """
+
+    def __init__(self, content: bytes, guard: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._guard = guard
+        self.held_back: NotLeaderError | None = None
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        try:
+            self._guard()
+        except NotLeaderError as error:
+            # aiohttp makes an error of the connection of it.
+            self.held_back = error
+            raise
+        await super().write_with_length(writer, content_length)
+
+
 class Client:
     """Requests to one API server.
 
@@ -137,6 +168,7 @@ class Client:
         name: the cluster, for messages.
         connection: where it is; `configure` changes it.
         guard: called before each write; raises `NotLeaderError` to hold it back.
+        agent: the User-Agent, which audit logs name; up to its "/" it is the field manager.
 
     Attributes:
         allowance: what is held of answers that are being read.
@@ -147,8 +179,10 @@ class Client:
         name: str,
         connection: Connection,
         guard: Callable[[], None] = lambda: None,
+        agent: str = USER_AGENT,
     ) -> None:
         self.name = name
+        self.agent = agent
         self._guard = guard
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
@@ -201,28 +235,35 @@ class Client:
             NotLeaderError: it is a write and this process isn't the leader.
             aiohttp.ClientError, TimeoutError, OSError: there was no answer.
         """
+        written = None
         if method not in _READS:
             await self._until_allowed(timeout_s)
             self._guard()
-        data = None if body is None else _encode(body).encode()
-        async with self._open().request(
-            method,
-            self._connection.url + path,
-            data=data,
-            params=params,
-            headers=self._headers(accept, content_type if data is not None else None),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            allow_redirects=False,
-            proxy=self._connection.proxy or None,
-        ) as response:
-            content = await read_capped(response, longest, self.allowance)
-            try:
-                return self._parse(response, content, f"{method} {path}")
-            except ApiError as error:
-                if error.status == 429 and method not in _READS:
-                    pause = min(error.retry_after or 0.0, LONGEST_PAUSE)
-                    self._paused_until = asyncio.get_running_loop().time() + pause
-                raise
+            # Never without a body: it is what asks the guard again.
+            written = _Body(_encode({} if body is None else body).encode(), self._guard)
+        try:
+            async with self._open().request(
+                method,
+                self._connection.url + path,
+                data=written,
+                params=params,
+                headers=self._headers(accept, content_type if written is not None else None),
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                allow_redirects=False,
+                proxy=self._connection.proxy or None,
+            ) as response:
+                content = await read_capped(response, longest, self.allowance)
+        except aiohttp.ClientError:
+            if written is not None and written.held_back is not None:
+                raise written.held_back from None
+            raise
+        try:
+            return self._parse(response, content, f"{method} {path}")
+        except ApiError as error:
+            if error.status == 429 and written is not None:
+                pause = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                self._paused_until = asyncio.get_running_loop().time() + pause
+            raise
 
     async def _until_allowed(self, timeout_s: float) -> None:
         """Wait for as long as the server asked to, if that is no longer than a write may take."""
@@ -290,7 +331,11 @@ class Client:
         if self._session is None:
             SSLProtocol.max_size = TLS_BUFFER
             connector = aiohttp.TCPConnector(
-                ssl=self._connection.context(), limit=0, limit_per_host=0, keepalive_timeout=60
+                ssl=self._connection.context(),
+                limit=0,
+                limit_per_host=0,
+                keepalive_timeout=60,
+                socket_factory=_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -305,7 +350,7 @@ class Client:
             self._session = None
 
     def _headers(self, accept: str, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": USER_AGENT}
+        headers = {"Accept": accept, "User-Agent": self.agent}
         if self._connection.token:
             headers["Authorization"] = f"Bearer {self._connection.token}"
         if content_type:
@@ -329,3 +374,13 @@ class Client:
         if not isinstance(answer, dict) or "kind" not in answer:
             raise ApiError(0, "", f"{self.name}: {what}: the answer is no Kubernetes object")
         return mapping(answer)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    # Linux alone has it.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = int(UNACKNOWLEDGED_SECONDS * 1000)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return made

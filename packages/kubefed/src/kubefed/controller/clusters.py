@@ -194,7 +194,7 @@ class Clusters:
             return
         member = self.members.get(name)
         if member is None:
-            member = self.members[name] = MemberCluster(name, after, self._guard)
+            member = self.members[name] = MemberCluster(name, after, self._guard, self._host.agent)
             log.info("cluster %s joined", name)
             self.left_behind.load(name, after)
             if member.track.published is not None:

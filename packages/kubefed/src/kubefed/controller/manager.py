@@ -22,7 +22,7 @@ from kubefed.api.config import KubeFedConfig
 from kubefed.api.kinds import KUBEFED_CONFIG
 from kubefed.api.names import CONFIG_NAME, DEFAULT_NAMESPACE, Scope
 from kubefed.controller import config as configuration
-from kubefed.controller.client import ApiError, Client, Connection, MalformedError
+from kubefed.controller.client import USER_AGENT, ApiError, Client, Connection, MalformedError
 from kubefed.controller.clusters import Clusters
 from kubefed.controller.context import DISTURBED_WRITES_PER_SECOND, Context
 from kubefed.controller.events import Events
@@ -108,9 +108,11 @@ async def serve(options: Options) -> int:
 async def _serve(options: Options) -> None:
     connection = await asyncio.to_thread(host_connection, options)
     metrics = Metrics()
-    lease_client = Client("host", connection)
+    # So that an audit log tells the writes of one leader from those of the next.
+    agent = f"{USER_AGENT}/{options.identity}"
+    lease_client = Client("host", connection, agent=agent)
     leader = Leader(lease_client, options.namespace, options.identity)
-    host = Client("host", connection, leader.fence)
+    host = Client("host", connection, leader.fence, agent)
     try:
         async with serving(metrics, options.metrics_address), asyncio.TaskGroup() as group:
             group.create_task(_reload(options, [lease_client, host]))

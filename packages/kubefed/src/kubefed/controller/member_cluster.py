@@ -30,10 +30,10 @@ class MemberCluster:
         changed_at: when it was called ready or not ready last.
     """
 
-    def __init__(self, name: str, obj: Json, guard: Callable[[], None]) -> None:
+    def __init__(self, name: str, obj: Json, guard: Callable[[], None], agent: str) -> None:
         self.name = name
         self.obj = obj
-        self.client = Client(name, Connection(""), guard)
+        self.client = Client(name, Connection(""), guard, agent)
         self.track = Track(published=health.published(obj))
         self.malformed = "not read yet"
         self.error = ""

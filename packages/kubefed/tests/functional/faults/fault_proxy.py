@@ -41,6 +41,8 @@ class Do(Enum):
     CUT = "close the connection; the server isn't asked"
     CUT_AFTER = "let the server do it, then close the connection without an answer"
     HANG = "no answer, ever; the server isn't asked"
+    HOLD = "the request is held back until `release`, then passed on"
+    HOLD_AFTER = "let the server do it, but hold its answer back until `release`"
     STALL = "half of the server's answer, then nothing, ever"
     EMPTY = "the server's list without its items"
     DROP_EVENT = "an event of a watch is left out"
@@ -97,6 +99,8 @@ class Request:
         status: what the client was answered; 0 for nothing (yet).
         reached: what the server answered; 0 where it wasn't asked or didn't answer.
         content: the body that was sent.
+        agent: who sent it, by its User-Agent.
+        done: when the server answered, by the monotonic clock; 0 for not (yet).
     """
 
     cluster: str
@@ -106,6 +110,8 @@ class Request:
     status: int = 0
     reached: int = 0
     content: bytes = b""
+    agent: str = ""
+    done: float = 0.0
 
     @property
     def write(self) -> bool:
@@ -149,6 +155,7 @@ class FaultProxy:
         self._serving = self._authority.issue("proxy", "proxy", hosts=["127.0.0.1"])
         self._ports: dict[str, int] = {}
         self._open: dict[asyncio.Task[Any], tuple[Request, web.Request]] = {}
+        self._waiting: list[asyncio.Future[None]] = []
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -200,6 +207,10 @@ class FaultProxy:
     def reopen(self) -> None:
         self.shut = False
 
+    def release(self) -> None:
+        """Let go what HOLD and HOLD_AFTER have held back so far."""
+        self._call(self._let_go())
+
     def since(self, moment: float, *, verbs: str = "", path: str = "") -> list[Request]:
         """Give the requests that came after a moment of the monotonic clock."""
         wanted = Rule(Do.CUT, verbs, path)
@@ -219,6 +230,17 @@ class FaultProxy:
             if which(record):
                 _abort(request)
                 task.cancel()
+
+    async def _held(self) -> None:
+        waits = self._loop.create_future()
+        self._waiting.append(waits)
+        await waits
+
+    async def _let_go(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waits in waiting:
+            if not waits.done():
+                waits.set_result(None)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -263,7 +285,8 @@ class FaultProxy:
             if self.shut:
                 return _abort(request)
             path = request.rel_url.path
-            record = Request(cluster, _verb(request), path, time.monotonic())
+            agent = request.headers.get("User-Agent", "")
+            record = Request(cluster, _verb(request), path, time.monotonic(), agent=agent)
             task = asyncio.current_task()
             assert task is not None
             self._open[task] = record, request
@@ -287,6 +310,8 @@ class FaultProxy:
             return _abort(request)
         if do is Do.HANG:
             await asyncio.Event().wait()
+        if do is Do.HOLD:
+            await self._held()
         if rule and do is Do.ANSWER:
             return _scripted(rule, record)
         async with session.request(
@@ -297,31 +322,43 @@ class FaultProxy:
             skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent"),
             allow_redirects=False,
         ) as upstream:
-            record.reached = upstream.status
+            record.reached, record.done = upstream.status, time.monotonic()
             if record.verb == "watch" and upstream.status == 200:
                 return await self._stream(record, request, upstream)
-            content = await upstream.read()
-            deliver = self.wrote is None or not record.took_effect or self.wrote(record)
-            if do is Do.CUT_AFTER or not deliver:
-                return _abort(request)
-            if rule and do is Do.ANSWER_AFTER:
-                return _scripted(rule, record)
-            headers = {"Content-Type": upstream.headers.get("Content-Type", _JSON)}
-            if do is Do.STALL:
-                half = web.StreamResponse(status=upstream.status, headers=headers)
-                half.content_length = len(content)
-                await half.prepare(request)
-                await half.write(content[: len(content) // 2])
-                await asyncio.Event().wait()
-            if do is Do.EMPTY and upstream.status == 200:
-                content = json.dumps(json.loads(content) | {"items": []}).encode()
-            record.status = upstream.status
-            answer = web.Response(status=upstream.status, body=content, headers=headers)
-            if self.shut:
-                # The last answer that gets out.
-                await answer.prepare(request)
-                await answer.write_eof()
-            return answer
+            return await self._deliver(rule, record, request, upstream)
+
+    async def _deliver(
+        self,
+        rule: Rule | None,
+        record: Request,
+        request: web.Request,
+        upstream: aiohttp.ClientResponse,
+    ) -> web.StreamResponse:
+        do = rule.do if rule else None
+        content = await upstream.read()
+        if do is Do.HOLD_AFTER:
+            await self._held()
+        deliver = self.wrote is None or not record.took_effect or self.wrote(record)
+        if do is Do.CUT_AFTER or not deliver:
+            return _abort(request)
+        if rule and do is Do.ANSWER_AFTER:
+            return _scripted(rule, record)
+        headers = {"Content-Type": upstream.headers.get("Content-Type", _JSON)}
+        if do is Do.STALL:
+            half = web.StreamResponse(status=upstream.status, headers=headers)
+            half.content_length = len(content)
+            await half.prepare(request)
+            await half.write(content[: len(content) // 2])
+            await asyncio.Event().wait()
+        if do is Do.EMPTY and upstream.status == 200:
+            content = json.dumps(json.loads(content) | {"items": []}).encode()
+        record.status = upstream.status
+        answer = web.Response(status=upstream.status, body=content, headers=headers)
+        if self.shut:
+            # The last answer that gets out.
+            await answer.prepare(request)
+            await answer.write_eof()
+        return answer
 
     async def _stream(
         self, record: Request, request: web.Request, upstream: aiohttp.ClientResponse

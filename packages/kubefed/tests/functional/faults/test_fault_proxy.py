@@ -128,6 +128,20 @@ async def test_answers_that_never_end_until_healed(near: Near, do: Do) -> None:
     assert (await near.request("GET", MAPS))[0] == 200
 
 
+@pytest.mark.parametrize(("do", "asked"), [(Do.HOLD, 0), (Do.HOLD_AFTER, 1)])
+async def test_held_back_until_released(near: Near, do: Do, asked: int) -> None:
+    near.proxy.rules.append(Rule(do, "create", times=1))
+    waiting = asyncio.create_task(near.request("POST", MAPS))
+    done, _ = await asyncio.wait({waiting}, timeout=0.2)
+    assert not done
+    assert len(near.asked) == asked
+    near.proxy.release()
+    assert (await waiting)[0] == 200
+    (held,) = near.proxy.history
+    assert held.took_effect
+    assert held.done >= held.at + (0.1 if do is Do.HOLD else 0)
+
+
 async def test_events_dropped_doubled_and_late(near: Near) -> None:
     near.proxy.rules += [
         Rule(Do.DROP_EVENT, "watch", event='"number": 0'),
