@@ -112,7 +112,7 @@ def system_rules() -> list[Manifest]:
         # The named policies of transparent federation; and v0.10.0's lock, which it writes when it
         # takes over again.
         rule([""], ["configmaps"], [*READ, "create", "update", "patch"]),
-        rule(["coordination.k8s.io"], ["leases"], ["get", "create", "update", "patch"]),
+        rule(["coordination.k8s.io"], ["leases"], [*READ, "create", "update", "patch"]),
         events_rule(),
     ]
 

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kubefed.controller import status
+from kubefed.controller.client import ApiError
 from kubefed.controller.context import timestamp
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.objects import Json, Key, uid
@@ -122,8 +123,11 @@ class Bookkeeper:
             if current is not None and uid(current) == uid(page.federated):
                 # Of the generation that was reconciled, compared with the status as it is now.
                 seen = page.federated | {"status": current.get("status")}
-                await self._objects.write_status(seen, page.outcome)
+                await self._objects.write_status(seen, page.outcome, current)
         except FAILURES as error:
+            if isinstance(error, ApiError) and error.conflict:
+                # Somebody was faster.
+                return RETRY
             log.warning("status of %s %s/%s: %s", self._kind.federated.kind, *key, error)
             return RETRY
         if self._pages.get(key) is page:

@@ -30,7 +30,17 @@ from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.left_behind import LeftBehind
 from kubefed.controller.member_cluster import MemberCluster, connection, token_only
 from kubefed.controller.metrics import NOT_READY, OFFLINE, READY
-from kubefed.controller.objects import Json, Key, labels, mapping, notes, sequence, spec, uid
+from kubefed.controller.objects import (
+    Json,
+    Key,
+    labels,
+    mapping,
+    notes,
+    resource_version,
+    sequence,
+    spec,
+    uid,
+)
 from kubefed.controller.openings import Openings
 
 if TYPE_CHECKING:
@@ -401,8 +411,19 @@ class Clusters:
         state = member.track.published
         if state is None:
             return
+        key = (self._namespace, member.name)
+        try:
+            await self._publish_on(member, state, self._objects.store.get(key, member.obj))
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            # It was changed a moment ago, and the watch hasn't said so yet.
+            live = await self._host.request("GET", KUBEFED_CLUSTER.path(*key), timeout_s=5)
+            await self._publish_on(member, state, live)
+
+    async def _publish_on(self, member: MemberCluster, state: Probe, obj: Json) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        present = mapping(member.obj.get("status"))
+        present = mapping(obj.get("status"))
         before = [mapping(item) for item in sequence(present.get("conditions"))]
         status: Json = {
             "conditions": health.conditions(
@@ -417,10 +438,11 @@ class Clusters:
         }
         path = KUBEFED_CLUSTER.path(self._namespace, member.name)
         self._guard()
-        await self._host.request(
+        answer = await self._host.request(
             "PATCH",
             f"{path}/status",
-            body={"status": status},
+            body={"metadata": {"resourceVersion": resource_version(obj)}, "status": status},
             content_type=MERGE_PATCH,
             timeout_s=5,
         )
+        self._objects.learn(answer)

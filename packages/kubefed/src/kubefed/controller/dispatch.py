@@ -8,10 +8,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from kubefed.api.names import MANAGED, MANAGED_LABEL, UNMANAGED, PropagationStatus
-from kubefed.controller import versions
-from kubefed.controller.client import MERGE_PATCH, ApiError, NotLeaderError
+from kubefed.controller import amend, versions
+from kubefed.controller.client import ApiError, NotLeaderError
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, key_of, labels, managed, mapping, uid
+from kubefed.controller.objects import Json, key_of, labels, managed, mapping
 from kubefed.controller.plan import DesiredError, Operation, Subject, Verb, desired_in
 from kubefed.controller.transparent import marks
 
@@ -164,14 +164,10 @@ class Dispatcher:
         """Give a source the federation's labels, and change nothing else of it."""
         wanted = {MANAGED_LABEL: MANAGED, marks.SOURCE: "true"}
         namespace, name = key_of(source)
+        path = self._subject.kind.target.path(namespace or None, name)
         try:
-            await client.request(
-                "PATCH",
-                self._subject.kind.target.path(namespace or None, name),
-                body={"metadata": {"uid": uid(source), "labels": wanted}},
-                content_type=MERGE_PATCH,
-                timeout_s=OPERATION_SECONDS,
-            )
+            change = {"labels": wanted}
+            await amend.patch(client, path, source, change, timeout_s=OPERATION_SECONDS)
         except ApiError as error:
             # It is gone, or another took its place; what stands for it follows.
             if not (error.not_found or error.conflict):
@@ -200,13 +196,14 @@ class Dispatcher:
             return Result(
                 PropagationStatus.DELETION_FAILED, error="the deleteoption annotation is no JSON"
             )
-        # Never an object that took the place of the one that we know.
-        options["preconditions"] = {"uid": uid(current)} | mapping(options.get("preconditions"))
+        path = self._subject.kind.target.path(namespace or None, name)
         try:
-            answer = await client.request(
-                "DELETE",
-                self._subject.kind.target.path(namespace or None, name),
-                body={"apiVersion": "v1", "kind": "DeleteOptions"} | options,
+            answer = await amend.delete(
+                client,
+                path,
+                current,
+                options=options,
+                meant=managed,
                 timeout_s=OPERATION_SECONDS,
             )
         except ApiError as error:
@@ -227,14 +224,10 @@ async def release(
     """
     namespace, name = key_of(current)
     ours = [MANAGED_LABEL] + ([marks.SOURCE] if marks.SOURCE in labels(current) else [])
+    change = {"labels": dict.fromkeys(ours)}
+    where = path(namespace or None, name)
     try:
-        await client.request(
-            "PATCH",
-            path(namespace or None, name),
-            body={"metadata": {"uid": uid(current), "labels": dict.fromkeys(ours)}},
-            content_type=MERGE_PATCH,
-            timeout_s=OPERATION_SECONDS,
-        )
+        await amend.patch(client, where, current, change, timeout_s=OPERATION_SECONDS)
     except ApiError as error:
         if not error.not_found:
             raise

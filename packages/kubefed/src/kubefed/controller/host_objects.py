@@ -50,14 +50,26 @@ class HostObjects:
             ApiError: the host refused.
         """
         meta = {"finalizers": wanted, "resourceVersion": resource_version(federated)}
-        answer = await self._patch(federated, "", {"metadata": meta})
+        try:
+            answer = await self._patch(federated, "", {"metadata": meta})
+        except ApiError as error:
+            if error.conflict:
+                await self._refresh(key_of(federated))
+            raise
         # The last finalizer's removal is answered with the object as it was.
         if answer.get("kind") == self._kind.federated.kind and not deleting(answer):
             self._cache.learn(answer, own=True)
         return answer
 
-    async def write_status(self, federated: Json, outcome: status.Outcome) -> None:
-        """Write the status, if it says something new.
+    async def write_status(
+        self, federated: Json, outcome: status.Outcome, current: Json | None = None
+    ) -> None:
+        """Write the status, if it says something new and nobody changed the object meanwhile.
+
+        Args:
+            federated: the object as it was reconciled, with the status as it is now.
+            outcome: what the reconcile came to.
+            current: the object as it is now, where that is another version.
 
         Raises:
             ApiError: the host refused.
@@ -66,13 +78,24 @@ class HostObjects:
         if wanted is None:
             return
         try:
-            answer = await self._patch(federated, "/status", {"status": wanted})
+            meta = {"resourceVersion": resource_version(current or federated)}
+            body: Json = {"metadata": meta, "status": wanted}
+            answer = await self._patch(federated, "/status", body)
         except ApiError as error:
+            if error.conflict:
+                await self._refresh(key_of(federated))
             # It was deleted meanwhile; the watch will say so.
             if not error.not_found:
                 raise
         else:
             self._cache.learn(answer)
+
+    async def _refresh(self, key: Key) -> None:
+        """Learn an object that was changed meanwhile; the watch may have lost its event."""
+        asked_at = self._cache.reached
+        live = await self.get(key)
+        if live is not None:
+            self._cache.learn(live, asked_at=asked_at)
 
     async def _patch(self, federated: Json, subresource: str, body: Json) -> Json:
         namespace, name = key_of(federated)

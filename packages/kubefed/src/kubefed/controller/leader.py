@@ -2,8 +2,9 @@
 
 The holder trusts its lease for `RENEW_DEADLINE` seconds after it *began* its last good renewal,
 by its own clock; a standby takes over when it has seen no renewal for `DURATION` seconds, by its
-own clock. So the fence closes before another can open, whatever the clocks say, and a crashed
-leader is followed within DURATION + RETRY seconds. Upstream's 15/10/5 s would take longer than
+own clock. So the fence closes before another can open, whatever the clocks say. A standby looks
+each RETRY seconds and watches besides, so it sees a renewal when it is made, and follows a leader
+that crashed right after one DURATION seconds later. Upstream's 15/10/5 s would take longer than
 the ten seconds promised, and its locks are gone from Kubernetes.
 
 The fence is asked as late as can be (`client`), what was sent and not acknowledged is dropped by
@@ -25,7 +26,7 @@ import aiohttp
 from kubefed.api.kinds import TargetKind
 from kubefed.api.names import CONTROLLER_NAME
 from kubefed.controller.client import ApiError, NotLeaderError
-from kubefed.controller.objects import Json, metadata, resource_version, spec
+from kubefed.controller.objects import Json, mapping, metadata, resource_version, spec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,6 +77,7 @@ class Leader:
         self._seen_at = 0.0
         # When the lease that was seen last is free, unless it is renewed.
         self._free_at = 0.0
+        self._given_back = asyncio.Event()
 
     @property
     def leading(self) -> bool:
@@ -103,10 +105,42 @@ class Leader:
             await self.release()
 
     async def _until_acquired(self) -> None:
-        while not await self.attempt():
-            # Not a moment later than the lease is free.
-            left = self._free_at - self._clock()
-            await asyncio.sleep(left if 0 < left < RETRY else RETRY)
+        following = asyncio.create_task(self._follow())
+        try:
+            while not await self.attempt():
+                # Not a moment later than the lease is free.
+                left = self._free_at - self._clock()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left if 0 < left < RETRY else RETRY):
+                        await self._given_back.wait()
+                self._given_back.clear()
+        finally:
+            following.cancel()
+            # To await it would take our own cancellation for its.
+            await asyncio.wait({following})
+
+    async def _follow(self) -> None:
+        """See a renewal when it is made; what is missed here, the next attempt sees."""
+        params = {"fieldSelector": f"metadata.name={CONTROLLER_NAME}", "resourceVersion": "0"}
+        path = LEASE.path(self._namespace)
+        while True:
+            try:
+                stream = self._client.watch(path, params=params, accept="application/json")
+                async with contextlib.aclosing(stream) as events:
+                    async for event in events:
+                        self._see(mapping(event.get("object")))
+            except (ApiError, aiohttp.ClientError, OSError) as error:
+                log.debug("watch of the lease: %s", error)
+            await asyncio.sleep(RETRY)
+
+    def _see(self, lease: Json) -> None:
+        """Take note of a lease that isn't ours; times in it are another machine's."""
+        if resource_version(lease) != self._seen:
+            self._seen, self._seen_at = resource_version(lease), self._clock()
+        duration = float(spec(lease).get("leaseDurationSeconds") or DURATION)
+        self._free_at = self._seen_at + duration
+        if not spec(lease).get("holderIdentity"):
+            self._given_back.set()
 
     async def _while_leading(self, lead: Callable[[], Awaitable[None]]) -> None:
         async def body() -> None:
@@ -160,11 +194,7 @@ class Leader:
         holder = spec(lease).get("holderIdentity") or ""
         if holder in ("", self._identity):
             return True
-        # Times in the Lease are another machine's; only that it changes says something.
-        if resource_version(lease) != self._seen:
-            self._seen, self._seen_at = resource_version(lease), self._clock()
-        duration = float(spec(lease).get("leaseDurationSeconds") or DURATION)
-        self._free_at = self._seen_at + duration
+        self._see(lease)
         return self._clock() >= self._free_at
 
     def _lease(self, before: Json) -> Json:

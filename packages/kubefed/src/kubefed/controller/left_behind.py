@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kubefed.api import given_up
 from kubefed.api.kinds import KUBEFED_CLUSTER, TargetKind
 from kubefed.api.names import LEFT_BEHIND_ANNOTATION
-from kubefed.controller.client import MERGE_PATCH
+from kubefed.controller import amend
 from kubefed.controller.objects import Json, Key
 
 if TYPE_CHECKING:
@@ -90,11 +90,8 @@ class LeftBehind:
             wanted = self.of(cluster)
             if cluster not in self._items or wanted == self._written.get(cluster):
                 return
-            annotations = {LEFT_BEHIND_ANNOTATION: given_up.render(wanted)}
-            await self._host.request(
-                "PATCH",
-                KUBEFED_CLUSTER.path(self._namespace, cluster),
-                body={"metadata": {"annotations": annotations}},
-                content_type=MERGE_PATCH,
-            )
+            path = KUBEFED_CLUSTER.path(self._namespace, cluster)
+            entry = await self._host.request("GET", path)
+            note = {"annotations": {LEFT_BEHIND_ANNOTATION: given_up.render(wanted)}}
+            await amend.patch(self._host, path, entry, note)
             self._written[cluster] = wanted

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import CLUSTER_PROPAGATED_VERSION, PROPAGATED_VERSION, TargetKind
 from kubefed.controller import versions
+from kubefed.controller.amend import as_known
 from kubefed.controller.client import ApiError
 from kubefed.controller.informer import PAGE
 from kubefed.controller.objects import (
@@ -186,7 +187,7 @@ class Records:
         present = await self._host.request("GET", path)
         if _owner(present) == owner:
             return present
-        options = {"preconditions": {"uid": uid(present)}}
+        options = {"preconditions": as_known(present)}
         try:
             await self._host.request("DELETE", path, body=options)
         except ApiError as error:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from kubefed.controller.members import Members
 
 RECHECK_REMOVAL = 10.0
+# A copy that turns up so soon after a deletion was brought to its end was written before it, and
+# held up on its way: what a former leader or an answer that was lost left under way.
+LATE_SECONDS = 60.0
 
 
 class Removal:
@@ -54,6 +57,8 @@ class Removal:
         self._members = members
         self._batches = batches
         self._objects = objects
+        # When each deletion that was brought to its end here is long ago.
+        self._ended: dict[Key, float] = {}
 
     async def remove(self, subject: Subject, key: Key, placed: frozenset[str]) -> float | None:
         """Delete an object in the members, and let it go itself when it is gone there.
@@ -62,6 +67,7 @@ class Removal:
             When to look at it again, as `WorkQueue` wants it.
         """
         federated = subject.federated
+        self.wanted(key)
         if SYNC_FINALIZER not in finalizers(federated):
             return None
         before = self._context.records.get(federated, self._kind)
@@ -87,7 +93,18 @@ class Removal:
         kept = [name for name in finalizers(federated) if name != SYNC_FINALIZER]
         await self._objects.set_finalizers(subject.federated, kept)
         self._context.records.forget(key, self._kind)
+        if not (subject.orphan or subject.kept):
+            self._note_end(key)
         return None
+
+    def wanted(self, key: Key) -> None:
+        """Take note that there is an object again where one was deleted."""
+        self._ended.pop(key, None)
+
+    def _note_end(self, key: Key) -> None:
+        now = asyncio.get_running_loop().time()
+        self._ended = {each: until for each, until in self._ended.items() if until > now}
+        self._ended[key] = now + LATE_SECONDS
 
     def _hold_back(self, key: Key, batch: Plan) -> float:
         """Take out of a plan what must wait; give for how many seconds, 0 for nothing."""
@@ -190,7 +207,10 @@ class Removal:
             return None, True
 
     async def release_orphans(self, key: Key, subject: Subject) -> float | None:
-        """A managed object in a member without its federated one: it is let go, not deleted."""
+        """A managed object in a member without its federated one: it is let go, not deleted.
+
+        Unless it is what a deletion of a moment ago, or one that didn't wait, had to delete.
+        """
         self._context.records.forget(key, self._kind)
         target_key = self._batches.target_key(key)
         holders = [
@@ -208,19 +228,17 @@ class Removal:
             return 0.0 if key in self._cache.store else RETRY
         left = self._context.clusters.left_behind
         what = given_up.item(self._kind.target, *target_key)
+        late = self._ended.get(key, 0.0) > asyncio.get_running_loop().time()
+
+        def doomed(name: str, current: Json) -> bool:
+            return (late or what in left.of(name)) and marks.SOURCE not in labels(current)
+
         operations = [
-            # A deletion that didn't wait for this cluster is brought to its end now.
-            Operation(
-                name,
-                Verb.DELETE
-                if what in left.of(name) and marks.SOURCE not in labels(current)
-                else Verb.RELEASE,
-                current,
-            )
+            Operation(name, Verb.DELETE if doomed(name, current) else Verb.RELEASE, current)
             for name in holders
             if (current := self._members.get(name, target_key)) is not None
             and (key, name) not in self._members.flights
-            and not (deleting(current) and what in left.of(name))
+            and not (deleting(current) and doomed(name, current))
         ]
         batch = Plan(operations=operations)
         results = await self._batches.carry_out(key, subject, batch, ("", ""))

@@ -202,6 +202,9 @@ class TypeSync:
             try:
                 return await self._reconcile(key)
             except FAILURES as error:
+                if isinstance(error, ApiError) and error.conflict:
+                    # Somebody was faster.
+                    return RETRY
                 log.warning("%s %s/%s: %s", self.kind.federated.kind, *key, error)
                 return RETRY
 
@@ -234,6 +237,7 @@ class TypeSync:
     async def _propagate(
         self, key: Key, federated: Json, placed: placement.Placed
     ) -> float | None:
+        self._removal.wanted(key)
         subject = self._subject(federated)
         hashes = versions.template_hash(federated), versions.overrides_hash(federated)
         before = self._context.records.get(federated, self.kind)

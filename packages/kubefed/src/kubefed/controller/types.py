@@ -306,7 +306,9 @@ class Types:
             gathers = running is not None and running.gatherer is not None
             wanted["statusController"] = _state(gathers)
         if any(present.get(name) != value for name, value in wanted.items()):
-            self._configs.learn(await self._patch(config, "/status", {"status": wanted}))
+            version = {"resourceVersion": resource_version(config)}
+            body: Json = {"metadata": version, "status": wanted}
+            self._configs.learn(await self._patch(config, "/status", body))
 
     async def _patch(self, config: Json, subresource: str, body: Json) -> Json:
         namespace, name = key_of(config)

@@ -26,3 +26,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Callable[...,
     yield make
     for each in made:
         await each.stop()
+    servers = [server for each in made for server in (each.host, *each.members.values())]
+    # What a former leader wrote too late must lose against what was written since.
+    assert [line for server in servers for line in server.unconditional] == []

@@ -51,6 +51,8 @@ class Server:
         healthy: what /healthz says; None for no answer at all.
         probes: what it says before that, one answer after the other.
         listed: every list as "resource selector".
+        unconditional: every write that names no version of what it changes, so that a late one
+            of a former leader would be accepted.
     """
 
     def __init__(self, name: str) -> None:
@@ -62,6 +64,7 @@ class Server:
         self.healthy: str | None = "ok"
         self.probes: list[str | None] = []
         self.listed: list[str] = []
+        self.unconditional: list[str] = []
         self.mute: set[str] = set()
         self._objects: dict[str, dict[Key, Json]] = {}
         self._watchers: list[_Watcher] = []
@@ -151,6 +154,9 @@ class Server:
         body = {} if body is None else body
         if method == "POST":
             return self._create(target, body)
+        named = body.get("preconditions") or {} if method == "DELETE" else metadata(body)
+        if not named.get("resourceVersion"):
+            self.unconditional.append(f"{method} {path}")
         if method == "DELETE":
             return self._delete(target, body)
         present = self._known(known, path)
@@ -231,9 +237,10 @@ class Server:
         store = self._objects.get(target.resource, {})
         key = (target.namespace, target.name)
         known = self._known(store.get(key), target.name)
-        wanted = ((options or {}).get("preconditions") or {}).get("uid")
-        if wanted and wanted != known["metadata"]["uid"]:
-            raise ApiError(409, "Conflict", "another UID")
+        wanted = (options or {}).get("preconditions") or {}
+        for what in ("uid", "resourceVersion"):
+            if wanted.get(what) and wanted[what] != known["metadata"][what]:
+                raise ApiError(409, "Conflict", f"another {what}")
         if finalizers(known):
             meta = known["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}
             meta["resourceVersion"] = str(next(self._revisions))

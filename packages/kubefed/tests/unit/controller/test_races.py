@@ -10,7 +10,7 @@ import pytest
 from fake_federation import FEDERATION, World, calm, until
 from fake_server import FakeClient, Server
 from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE
-from kubefed.controller import dispatch, events, informer, queue
+from kubefed.controller import dispatch, events, informer, queue, removal
 from kubefed.controller.client import ApiError
 from kubefed.controller.objects import Json
 
@@ -311,3 +311,75 @@ async def test_who_is_told_to_end_ends_though_something_fails_on_the_way(
     ending = asyncio.create_task(make.stop())
     done, _ = await asyncio.wait({ending}, timeout=1.5)
     assert done
+
+
+def late_copy(shop: World) -> Json:
+    """What a former leader had sent before its object was deleted arrives."""
+    meta = {"labels": {"kubefed.io/managed": "true"}}
+    return shop.members["one"].put(WEB, {"metadata": meta, "data": {"a": "b"}})
+
+
+async def deleted(shop: World) -> None:
+    shop.host.delete(shop.path(CONFIG_MAP, "shop", "web"))
+    await until(lambda: shop.federated(CONFIG_MAP, "shop", "web") is None)
+
+
+async def test_a_copy_that_comes_after_its_deletion_is_deleted_too(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one")
+    await deleted(shop)
+    late_copy(shop)
+    await until(lambda: shop.members["one"].get(WEB) is None)
+
+
+async def test_a_copy_that_nobody_deleted_lately_is_let_go(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "LATE_SECONDS", 0.0)
+    shop = await world().shop()
+    await propagated(shop, "one")
+    await deleted(shop)
+    late_copy(shop)
+    await until(lambda: not (shop.members["one"].get(WEB) or {})["metadata"].get("labels"))
+
+
+async def test_a_copy_of_a_later_object_that_went_without_us_is_let_go(world: Make) -> None:
+    """Somebody took the finalizer off the second object of this name: its copies live on."""
+    shop = await world().shop()
+    await propagated(shop, "one")
+    await deleted(shop)
+    await propagated(shop, "one")
+    shop.host.remove(shop.path(CONFIG_MAP, "shop", "web"))
+    await until(lambda: not (shop.members["one"].get(WEB) or {})["metadata"].get("labels"))
+
+
+async def test_an_orphan_of_a_later_object_lives(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one")
+    await deleted(shop)
+    await propagated(shop, "one")
+    federated = shop.federated(CONFIG_MAP, "shop", "web") or {}
+    federated["metadata"]["annotations"] = {"kubefed.io/orphan": "true"}
+    shop.host.put(shop.path(CONFIG_MAP, "shop", "web"), federated)
+    await deleted(shop)
+    late_copy(shop)
+    await until(lambda: not (shop.members["one"].get(WEB) or {})["metadata"].get("labels"))
+
+
+async def test_a_change_whose_event_was_lost_keeps_no_status_from_being_written(
+    world: Make,
+) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+
+    def refuse(method: str, path: str, body: Json | None) -> None:
+        del body
+        if method == "POST" and path == MAPS:
+            raise ApiError(403, "Forbidden", "no")
+
+    shop.members["two"].before.append(refuse)
+    shop.host.mute.add("types.kubefed.io/federatedconfigmaps")
+    shop.host.label(shop.path(CONFIG_MAP, "shop", "web"), {"team": "a"})
+    shop.members["two"].remove(WEB)
+    wanted = {"one": "", "two": "CreationFailed"}
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == wanted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kubefed.api import CONFIG_MAP
+from kubefed.controller import leader
 from kubefed.controller.answers import TOO_LONG
 from kubefed.controller.client import ApiError, Client, Connection, NotLeaderError
 from kubefed.controller.informer import Informer, Source
@@ -347,3 +348,59 @@ async def test_a_lease_that_is_given_back_is_taken_at_once() -> None:
     await first.release()
     assert not first.leading
     assert await second.attempt()
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+class Followed(Shelf):
+    """A shelf whose Lease can be watched, and is read by nobody for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: asyncio.Queue[Json] = asyncio.Queue()
+
+    async def watch(self, path: str, *, params: Any, accept: str) -> AsyncGenerator[Json]:
+        del path, params, accept
+        while True:
+            yield {"type": "MODIFIED", "object": await self.events.get()}
+
+
+async def test_a_standby_counts_from_the_moment_that_a_renewal_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leader, "RETRY", 0.01)
+    shelf, clock = Followed(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    await first.attempt()
+    assert not await second.attempt()
+    clock.now += 0.9
+    await first.attempt()
+    shelf.reachable = False
+    standby = asyncio.create_task(second.run(for_ever))
+    assert shelf.lease is not None
+    shelf.events.put_nowait(shelf.lease)
+    await until(shelf.events.empty)
+    await asyncio.sleep(0)
+    # At its next look it counts from the renewal, which it has not looked at since.
+    clock.now += DURATION
+    shelf.reachable = True
+    await until(lambda: second.leading)
+    standby.cancel()
+
+
+async def test_a_standby_that_is_told_takes_a_lease_that_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leader, "RETRY", 60.0)
+    shelf, clock = Followed(), Clock()
+    first, second = (Leader(shelf, "n", name, clock) for name in ("first", "second"))
+    await first.attempt()
+    standby = asyncio.create_task(second.run(for_ever))
+    await asyncio.sleep(0)
+    await first.release()
+    assert shelf.lease is not None
+    shelf.events.put_nowait(shelf.lease)
+    await until(lambda: second.leading)
+    standby.cancel()

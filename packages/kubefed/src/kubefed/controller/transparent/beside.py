@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import REPLICA_SCHEDULING_PREFERENCE, SCALABLE
-from kubefed.controller.objects import Json, key_of, mapping, metadata, spec, uid
+from kubefed.controller import amend
+from kubefed.controller.objects import Json, key_of, mapping, metadata, spec
 from kubefed.controller.transparent import decide, fold, marks, wanted, writes
 from kubefed.controller.transparent.decide import Planning
 
@@ -112,7 +113,7 @@ class Beside:
         if wait > 0:
             return wait
         self._said_at[item] = now
-        patch["metadata"]["uid"] = uid(source)
+        patch["metadata"] |= amend.as_known(source)
         answer = await writes.change(
             self._context.host, target, key, patch, fold.subresource(target)
         )

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from kubefed.api.kinds import TargetKind
 from kubefed.api.names import ORPHAN_ANNOTATION
+from kubefed.controller import amend
 from kubefed.controller.client import MERGE_PATCH, ApiError, Client
 from kubefed.controller.objects import (
     Json,
     deleting,
     key_of,
     mapping,
-    metadata,
     notes,
     sequence,
-    uid,
 )
 from kubefed.controller.transparent import fold, marks, rights
 
@@ -66,8 +65,7 @@ async def delete(host: Client, kind: TargetKind, obj: Json) -> None:
     Raises:
         ApiError: the host refused.
     """
-    meta = metadata(obj)
-    exactly = {"uid": uid(obj), "resourceVersion": meta.get("resourceVersion")}
+    exactly = amend.as_known(obj)
     namespace, name = key_of(obj)
     try:
         await host.request(
@@ -89,10 +87,8 @@ async def release(host: Client, kind: TargetKind, federated: Json) -> None:
     if deleting(federated):
         return
     if notes(federated).get(ORPHAN_ANNOTATION) != "true":
-        meta = {
-            "annotations": {ORPHAN_ANNOTATION: "true", marks.RELEASED: "true"},
-            "uid": uid(federated),
-        }
+        meta = {"annotations": {ORPHAN_ANNOTATION: "true", marks.RELEASED: "true"}}
+        meta |= amend.as_known(federated)
         federated = await change(host, kind, key_of(federated), {"metadata": meta})
     await delete(host, kind, federated)
 
@@ -103,7 +99,7 @@ async def unmark(host: Client, kind: TargetKind, federated: Json) -> None:
     Raises:
         ApiError: the host refused.
     """
-    meta = {"labels": {marks.MARK: None}, "uid": uid(federated), "ownerReferences": None}
+    meta = {"labels": {marks.MARK: None}, "ownerReferences": None} | amend.as_known(federated)
     await change(host, kind, key_of(federated), {"metadata": meta})
 
 
@@ -147,11 +143,9 @@ async def give_back_rights(host: Client, federation: str, namespace: str) -> Non
         ApiError: the host refused.
     """
     for binding in rights.role_bindings(federation, namespace):
-        try:
-            await host.request("DELETE", ROLE_BINDING.path(*key_of(binding)))
-        except ApiError as error:
-            if not error.not_found:
-                raise
+        present = await get(host, ROLE_BINDING, key_of(binding))
+        if present is not None:
+            await delete(host, ROLE_BINDING, present)
 
 
 async def clear_summary(host: Client, kind: TargetKind, key: Key) -> None:
@@ -163,8 +157,9 @@ async def clear_summary(host: Client, kind: TargetKind, key: Key) -> None:
     try:
         source = await get(host, kind, key)
         if source is not None and marks.SUMMARY in notes(source):
-            meta = {"annotations": {marks.SUMMARY: None}, "uid": uid(source)}
-            await change(host, kind, key, {"metadata": meta}, fold.subresource(kind))
+            path = kind.path(key[0] or None, key[1])
+            note = {"annotations": {marks.SUMMARY: None}}
+            await amend.patch(host, path, source, note, subresource=fold.subresource(kind))
     except ApiError as error:
         # The rights were given back before; or it was deleted meanwhile.
         if error.status not in (403, 404, 409):

@@ -150,6 +150,7 @@ def test_a_host_that_nobody_knew_is_found_out_before_it_is_written() -> None:
     assert client.asked[-1][1] == {
         "metadata": {
             "uid": SOURCE,
+            "resourceVersion": "5",
             "labels": {"kubefed.io/managed": "true", marks.SOURCE: "true"},
         }
     }
@@ -157,7 +158,7 @@ def test_a_host_that_nobody_knew_is_found_out_before_it_is_written() -> None:
 
 @pytest.mark.parametrize("status", [404, 409])
 def test_a_source_that_is_gone_is_no_failure_and_is_not_recorded(status: int) -> None:
-    client = Answers(ApiError(status, "", "gone"))
+    client = Answers(ApiError(status, "", "gone"), {"metadata": {"uid": "another"}})
     result = carried_out(client, Verb.CLAIM, held())
     assert (result.status, result.version) == (PropagationStatus.OK, "")
 
