@@ -9,7 +9,7 @@ the ten seconds promised, and its locks are gone from Kubernetes.
 
 The fence is asked as late as can be (`client`), what was sent and not acknowledged is dropped by
 the kernel before another may lead, and a write that is late for all that names the version that
-it changes, so that it loses against a newer one (docs/design.md, section 9).
+it changes, so that it loses against a newer one (docs/design.md, "One controller writes").
 """
 
 from __future__ import annotations

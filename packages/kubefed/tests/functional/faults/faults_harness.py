@@ -22,12 +22,15 @@ from controller_harness import (
     kubeconfig_of,
 )
 from fault_proxy import WRITES, FaultProxy, Request, Upstream
-from kubefed.api import CONFIG_MAP, KUBEFED_CLUSTER, NAMESPACE
+from kubefed.api import CONFIG_MAP, KUBEFED_CLUSTER, NAMESPACE, PROPAGATED_VERSION
 from kubefed.controller import manager
+from kubefed.controller.versions import record_name, version_of
 
 MEMBERS = ("member1", "member2")
 # What a controller writes though nothing is to be done: its lease and the clusters' health.
 HEARTBEATS = re.compile(r"/leases|/kubefedclusters/[^/]+/status$")
+# What is written behind the work's back, a few a second, and decides nothing.
+EVENTS = re.compile(r"/events$")
 _MANAGED = "kubefed.io/managed"
 
 
@@ -85,6 +88,13 @@ class Faulty:
         path = FEDERATED["configmap"].path(namespace, name)
         self.federation.host.merge(path, {"spec": {"placement": clusters(*where)}})
 
+    def override(self, namespace: str, name: str, cluster: str, value: str) -> None:
+        """Have one cluster get another value."""
+        change = [{"path": "/data/is", "value": value}]
+        path = FEDERATED["configmap"].path(namespace, name)
+        overrides = [{"clusterName": cluster, "clusterOverrides": change}]
+        self.federation.host.merge(path, {"spec": {"overrides": overrides}})
+
     def delete(self, namespace: str, name: str) -> None:
         self.federation.host.call("DELETE", FEDERATED["configmap"].path(namespace, name))
 
@@ -107,12 +117,22 @@ class Faulty:
     def wished(self, namespace: str) -> dict[str, dict[str, str | None]]:
         """What each member should hold by the host's word; what is being deleted, nowhere."""
         wish: dict[str, dict[str, str | None]] = {member: {} for member in MEMBERS}
+        home = self.federation.host.get(FEDERATED["namespace"].path(namespace, namespace))
+        if home is None or "deletionTimestamp" in home["metadata"]:
+            return wish
+        there = {each["name"] for each in home["spec"]["placement"]["clusters"]}
         for item in self._items("host", FEDERATED["configmap"].path(namespace)):
             if "deletionTimestamp" in item["metadata"]:
                 continue
-            for cluster in item["spec"]["placement"]["clusters"]:
-                name = item["metadata"]["name"]
-                wish[cluster["name"]][name] = item["spec"]["template"]["data"]["is"]
+            own = {
+                each["clusterName"]: each["clusterOverrides"][0]["value"]
+                for each in item["spec"].get("overrides", [])
+            }
+            for cluster in there & {
+                each["name"] for each in item["spec"]["placement"]["clusters"]
+            }:
+                value = own.get(cluster, item["spec"]["template"]["data"]["is"])
+                wish[cluster][item["metadata"]["name"]] = value
         return wish
 
     def settled(self, namespace: str) -> bool:
@@ -124,6 +144,31 @@ class Faulty:
             for item in items
         )
         return known and self.held(namespace) == self.wished(namespace)
+
+    def booked(self, namespace: str) -> bool:
+        """Whether the records say of every object exactly which version each member holds."""
+        live = {
+            (member, item["metadata"]["name"]): version_of(item)
+            for member in MEMBERS
+            for item in self._items(member, CONFIG_MAP.path(namespace))
+        }
+        records = {
+            item["metadata"]["name"]: {
+                each["clusterName"]: each["version"]
+                for each in item.get("status", {}).get("clusterVersions", [])
+            }
+            for item in self._items("host", PROPAGATED_VERSION.path(namespace))
+        }
+        return all(
+            records.get(record_name(CONFIG_MAP, name))
+            == {
+                each["name"]: live.get((each["name"], name))
+                for each in item["spec"]["placement"]["clusters"]
+                if (each["name"], name) in live
+            }
+            for item in self._items("host", FEDERATED["configmap"].path(namespace))
+            if (name := item["metadata"]["name"]) and "deletionTimestamp" not in item["metadata"]
+        )
 
     def foreign_untouched(self, namespace: str) -> bool:
         """Whether what nobody federated is as it was made, and still there."""
@@ -147,12 +192,17 @@ class Faulty:
             if each.verb == "delete" and each.took_effect
         ]
 
+    def acts(self, moment: float) -> list[Request]:
+        """The controller's writes since a moment, its heartbeats and events left out."""
+        return [each for each in self.writes(moment) if not EVENTS.search(each.path)]
+
     def quiet(self, seconds: float) -> None:
-        """Check that nothing at all is written for a while."""
+        """Check that nothing at all is written for a while, once the last events are."""
+        eventually(lambda: not self.writes(time.monotonic() - 1.0), 60)
         began = time.monotonic()
         time.sleep(seconds)
         written = [f"{each.verb} {each.cluster} {each.path}" for each in self.writes(began)]
-        assert not written
+        assert not written, written
 
     def _items(self, cluster: str, path: str) -> list[Any]:
         return self.federation.apis[cluster].get(path)["items"]
