@@ -213,7 +213,8 @@ class Server:
         }
         if "generation" in known["metadata"]:
             changed = obj.get("spec") != known.get("spec")
-            meta["generation"] = known["metadata"]["generation"] + changed
+            number = known["metadata"]["generation"]
+            meta["generation"] = (number if isinstance(number, int) else 0) + changed
         if known["metadata"].get("deletionTimestamp"):
             meta["deletionTimestamp"] = known["metadata"]["deletionTimestamp"]
         obj = obj | {"metadata": meta}

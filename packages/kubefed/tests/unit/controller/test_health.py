@@ -33,6 +33,13 @@ def test_a_long_ready_cluster_needs_three_failures_in_a_row() -> None:
     assert after(READY, lost, lost, Probe.OK, lost, lost).ready
 
 
+def test_a_credential_that_is_bad_for_a_moment_is_borne_like_a_lost_probe() -> None:
+    # Karmada's issue 7408: it made the cluster not ready at once, past the threshold.
+    bad = Probe.MALFORMED
+    assert after(READY, bad, bad).ready
+    assert after(READY, bad, bad, bad).published is bad
+
+
 def test_it_needs_as_many_good_probes_to_be_back() -> None:
     assert not after(AWAY, Probe.OK).ready
     assert after(AWAY, Probe.OK, Probe.OK).ready

@@ -59,6 +59,16 @@ def test_what_is_missing_is_created_with_the_label() -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["/metadata/labels/kubefed.io~1managed", "/metadata/labels"])
+def test_no_override_takes_the_label_away(path: str) -> None:
+    """No cache would see such a copy, and nobody delete it."""
+    change = {"path": path, "op": "remove"}
+    template = {"metadata": {"labels": {"kubefed.io/managed": "true"}}, "data": {"x": "y"}}
+    overrides = [{"clusterName": "a", "clusterOverrides": [change]}]
+    made = propagate(Member("a"), template=template, overrides=overrides)
+    assert made.operations[0].body["metadata"]["labels"] == {"kubefed.io/managed": "true"}
+
+
 def test_what_is_as_recorded_is_left_alone() -> None:
     made = propagate(Member("a", current=current()), "rv:7")
     assert not made.operations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,17 @@ import pytest
 from fake_federation import FEDERATION, World, calm, until
 from fake_server import FakeClient, Server
 from kubefed.api import CONFIG_MAP, DEPLOYMENT, KUBEFED_CLUSTER, NAMESPACE
-from kubefed.controller import dispatch, events, informer, queue, removal
+from kubefed.controller import (
+    bookkeeping,
+    clusters,
+    dispatch,
+    events,
+    host_objects,
+    informer,
+    queue,
+    removal,
+    turns,
+)
 from kubefed.controller.client import ApiError
 from kubefed.controller.objects import Json
 
@@ -108,6 +119,98 @@ async def test_an_object_replaced_by_another_of_the_same_generation_is_put_right
     labels = found["metadata"]["labels"]
     one.put(path, {"metadata": {"labels": labels}, "spec": {"replicas": 9}})
     await until(lambda: (one.get(path) or {"spec": {}})["spec"] == {"replicas": 1}, 1.0)
+
+
+async def test_what_came_after_a_deletion_whose_answer_was_lost_stays(world: Make) -> None:
+    """Who repeats it after a 504 must not take what is somebody else's now."""
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    one = shop.members["one"]
+
+    def lose(method: str, path: str, body: Json | None) -> None:
+        del body
+        if (method, path) == ("DELETE", WEB):
+            one.after.clear()
+            one.put(WEB, {"metadata": {}, "data": {"of": "somebody"}})
+            raise ApiError(504, "Timeout", "no answer from etcd")
+
+    one.after.append(lose)
+    shop.federate(CONFIG_MAP, "shop", "web", "two", **DATA)
+    await until(lambda: not one.after and shop.states(CONFIG_MAP, "shop", "web") == {"two": ""})
+    await calm()
+    assert (one.get(WEB) or {})["data"] == {"of": "somebody"}
+
+
+async def test_the_finalizer_stays_until_the_members_are_empty(world: Make) -> None:
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    one, mine = shop.members["one"], shop.path(CONFIG_MAP, "shop", "web")
+    held = one.get(WEB) or {}
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    one.put(WEB, held)
+    await calm()
+    shop.host.delete(mine)
+    waits = {"one": "WaitingForRemoval"}
+    await until(lambda: waits.items() <= shop.states(CONFIG_MAP, "shop", "web").items())
+    assert "kubefed.io/sync-controller" in (shop.host.get(mine) or {})["metadata"]["finalizers"]
+    one.remove(WEB)
+    await until(lambda: shop.host.get(mine) is None)
+
+
+async def test_nothing_is_recorded_of_a_copy_before_it_is_answered(world: Make) -> None:
+    """Who ends in between would leave word of a copy that there isn't."""
+    shop = await world().shop()
+    one, gate = shop.members["one"], Gate("POST", MAPS)
+    one.before.append(gate)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await gate.arrived.wait()
+    await calm()
+    assert shop.versions("shop", "configmap-web") == {}
+    gate.open.set()
+    await until(lambda: shop.versions("shop", "configmap-web").keys() == {"one"})
+
+
+async def test_what_was_planned_before_a_wait_is_thought_of_anew(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While writes are paced after a loss, an object waits for its turn, and may change."""
+    shop = await world().shop()
+    await propagated(shop, "one")
+    waits, turn = asyncio.Event(), asyncio.Event()
+
+    def wait(*_: object) -> float:
+        waits.set()
+        return 0.0 if turn.is_set() else 0.01
+
+    monkeypatch.setattr(turns.Pacer, "wait", wait)
+    monkeypatch.setattr(clusters.Clusters, "disturbed", True)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", template={"data": {"a": "old"}})
+    await waits.wait()
+    written: list[Json] = []
+    shop.members["one"].before.append(
+        lambda method, _, body: written.append(body["data"]) if method == "PUT" and body else None
+    )
+    await calm(0.05)
+    shop.federate(CONFIG_MAP, "shop", "web", "one", template={"data": {"a": "new"}})
+    await calm()
+    turn.set()
+    await until(lambda: (shop.members["one"].get(WEB) or {})["data"] == {"a": "new"})
+    assert written == [{"a": "new"}]
+
+
+async def test_a_status_that_says_nothing_new_is_not_written(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upstream's issue 1373: each writing brought the next reconcile, and that the next one."""
+    seconds = itertools.count()
+    for module in (host_objects, bookkeeping):
+        monkeypatch.setattr(module, "timestamp", lambda: f"2026-01-01T00:00:{next(seconds)}Z")
+    shop = await world().shop()
+    await propagated(shop, "one", "two")
+    await calm(0.1)
+    count = len(shop.host.writes("federated"))
+    await calm(0.1)
+    assert len(shop.host.writes("federated")) == count
 
 
 async def test_one_clusters_unforeseen_failure_leaves_the_others_writable(
@@ -253,17 +356,22 @@ async def test_a_lost_event_is_found_by_the_next_list(
     await until(lambda: (one.get(WEB) or {})["data"] == {"a": "b"})
 
 
-async def test_an_object_that_nobody_can_read_ends_nothing(world: Make) -> None:
+async def test_an_object_that_nobody_can_read_ends_nothing(
+    world: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host holds a number beyond all numbers, a member a generation that is no number."""
     shop = await world().shop()
     await propagated(shop, "one", "two")
     one, two = shop.members["one"], shop.members["two"]
     poison = one.get(WEB) or {}
     poison["metadata"]["generation"] = "none"
     one.put(WEB, poison)
-    await calm()
+    shop.federate(CONFIG_MAP, "shop", "odd", "one", template={"data": {"a": float("inf")}})
+    await until(lambda: "not finite" in caplog.text)
     shop.federate(CONFIG_MAP, "shop", "web", "one", "two", template={"data": {"a": "c"}})
     await until(lambda: (two.get(WEB) or {})["data"] == {"a": "c"})
     assert shop.running
+    assert "starting them again" not in caplog.text
 
 
 async def test_objects_don_t_wait_for_a_namespace_that_has_come(

@@ -426,6 +426,22 @@ async def test_an_orphan_of_a_cluster_that_was_away_is_let_go_when_it_is_back(
     assert (two.get(WEB) or {})["data"] == {"a": "b"}
 
 
+async def test_what_was_placed_elsewhere_meanwhile_is_taken_from_a_cluster_that_is_back(
+    world: Make,
+) -> None:
+    """Karmada's issue 3167: both copies ran on."""
+    shop = await world("one", "two", clusterHealthCheck=FAST).shop()
+    await spread(shop, "two")
+    two = shop.members["two"]
+    two.healthy = None
+    await until(lambda: shop.condition("two", "Offline"))
+    shop.federate(CONFIG_MAP, "shop", "web", "one", **DATA)
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == {"one": ""})
+    assert two.get(WEB)
+    two.healthy = "ok"
+    await until(lambda: two.get(WEB) is None)
+
+
 # -- sick members
 
 

@@ -74,7 +74,7 @@ async def test_a_failure_is_tried_again_and_harms_no_other_key() -> None:
 
 
 class Script(Client):
-    """A client that answers lists and watches from a script."""
+    """A client that answers lists and watches from a script; a list waits for an event in it."""
 
     def __init__(self, lists: list[Any], watches: list[Any]) -> None:
         super().__init__("scripted", Connection("https://nowhere"))
@@ -87,6 +87,9 @@ class Script(Client):
         self.asked.append("list")
         self.limits.append(int(options["params"]["limit"]))
         answer = self.lists.pop(0)
+        while isinstance(answer, asyncio.Event):
+            await answer.wait()
+            answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -113,6 +116,9 @@ def page(version: int, *items: Json, more: str = "") -> Json:
 
 def event(kind: str, item: Json) -> Json:
     return {"type": kind, "object": item}
+
+
+GONE = event("ERROR", {"code": 410, "reason": "Expired", "message": "old"})
 
 
 class Watched:
@@ -156,12 +162,40 @@ async def test_pages_are_one_list_and_events_follow() -> None:
 
 
 async def test_a_lost_place_is_listed_anew_and_the_old_cache_answers_until_then() -> None:
-    gone = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "old"}}
+    held = asyncio.Event()
+    pages = [page(20, obj("b", 2), more="x"), held, page(20, obj("c", 15))]
+    watched = Watched([page(5, obj("a", 1), obj("b", 2)), *pages], [[GONE], []])
+    await until(lambda: watched.client.asked.count("list") == 3)
+    assert watched.names() == {"a", "b"}
+    assert len(watched.told) == 2
+    held.set()
+    await until(lambda: watched.names() == {"b", "c"})
+    assert watched.told[2:] == [("a", True, False), ("c", False, True)]
+    watched.task.cancel()
+
+
+async def test_a_list_that_fails_is_no_empty_list() -> None:
+    """Argo CD's issue 18480: all was deleted when the clusters could not be listed."""
+    failed = ApiError(500, "InternalError", "etcd is away")
     watched = Watched(
-        [page(5, obj("a", 1), obj("b", 2)), page(20, obj("b", 2), obj("c", 15))], [[gone], []]
+        [page(5, obj("a", 1), obj("b", 2)), failed, page(20, obj("b", 2), obj("c", 15))],
+        [[GONE], []],
     )
     await until(lambda: watched.names() == {"b", "c"})
     assert watched.told[2:] == [("a", True, False), ("c", False, True)]
+    watched.task.cancel()
+
+
+async def test_a_429_ends_no_watch_and_its_retry_after_is_obeyed() -> None:
+    """Kopf's issue 1108: the watch ended for good, and the process's probe stayed green."""
+    busy = ApiError(429, "TooManyRequests", "not now", 0.5)
+    watched = Watched([page(5, obj("a", 1))], [[busy], [event("ADDED", obj("b", 6))]])
+    await until(lambda: watched.client.asked[-1:] == ["watch 5"])
+    began = asyncio.get_running_loop().time()
+    await until(lambda: watched.names() == {"a", "b"})
+    # Longer than the first retries alone would wait.
+    assert asyncio.get_running_loop().time() - began > 0.45
+    assert watched.client.asked == ["list", "watch 5", "watch 5"]
     watched.task.cancel()
 
 
@@ -249,10 +283,9 @@ async def test_what_else_an_answer_held_is_told() -> None:
 
 
 async def test_a_change_in_an_answer_is_told_by_the_next_list_too() -> None:
-    gone = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "old"}}
     watched = Watched(
         [page(5, obj("a", 1)), page(20, obj("a", 8), obj("b", 6))],
-        [[event("ADDED", obj("b", 6))], [gone]],
+        [[event("ADDED", obj("b", 6))], [GONE]],
     )
     await until(lambda: watched.names() == {"a", "b"})
     watched.told.clear()
@@ -329,6 +362,23 @@ async def test_the_fence_closes_before_another_can_lead() -> None:
     shelf.reachable = True
     assert not await second.attempt()
     assert RENEW_DEADLINE < DURATION
+
+
+async def test_a_lease_is_trusted_from_before_it_was_asked_for() -> None:
+    """The host may count from the moment that it took the renewal, however late its answer is."""
+    clock = Clock()
+
+    class Far(Shelf):
+        async def request(self, method: str, path: str, **options: Any) -> Json:
+            answer = await super().request(method, path, **options)
+            clock.now += 1
+            return answer
+
+    leader, began = Leader(Far(), "n", "first", clock), clock.now
+    assert await leader.attempt()
+    clock.now = began + RENEW_DEADLINE
+    with pytest.raises(NotLeaderError):
+        leader.fence()
 
 
 async def test_a_lease_that_is_renewed_is_never_taken() -> None:
