@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +98,33 @@ def test_a_bad_service_harms_only_itself() -> None:
     assert notes == ("a: 4 malformed services are left out",)
 
 
-def core(memory: Memory | None = None, pins: str = "x") -> Core:
+def core(memory: Memory | None = None, pins: str = "x", name: str = "a") -> Core:
     members = [Member(n, "region", f"{pins}-{n}", ("10.0.0.0/8",)) for n in ("a", "b", "c")]
-    return Core(Settings("a", "fed.example", 15, Holds()), members, 5, memory or Memory(), now=0.0)
+    return Core(Settings(name, "fed.example", 15, Holds()), members, 5, memory or Memory(), 0.0)
+
+
+@pytest.mark.parametrize("skew", [-400 * 86400.0, -3600.0, 3600.0])
+def test_no_sender_s_clock_counts(skew: float) -> None:
+    """Votes age by who receives them: neither a late clock nor an early one changes anything."""
+    minds = {name: core(name=name) for name in "abc"}
+    lost_at: dict[str, float] = {}
+    for step in range(80):
+        now, alive = step * 0.25, {"a", "b", "c"} if step < 40 else {"a", "b"}
+        for name in alive:
+            minds[name].tick(now, 1_800_000_000.0 + now + (skew if name == "b" else 0.0))
+        for one, other in itertools.permutations(sorted(alive), 2):
+            vote = wire.parse_vote(wire.dump_vote(minds[one].vote(now)))
+            assert minds[other].heard(now, vote).accepted
+        for name in alive if step > 8 else ():
+            judged = minds[name].judgement
+            assert judged.quorum
+            gone = {region for region, found in judged.findings.items() if found.withdrawn}
+            assert gone <= {"c"} - alive
+            if gone:
+                lost_at.setdefault(name, now)
+    # `c` was heard last at 9.75 s; five seconds of silence prove its loss.
+    assert lost_at.keys() == {"a", "b"}
+    assert all(14.75 <= at <= 15.5 for at in lost_at.values())
 
 
 def test_replays_strangers_and_echoes_do_not_count() -> None:
@@ -188,6 +214,26 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_on_disk_before_it_is_renamed_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        did.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        did.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    disk.write(tmp_path / "f", b"new")
+    assert did == ["file", "rename", "folder"]
 
 
 def test_incarnations_only_grow(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ class Server:
             raise ProviderError("holds a newer plan", "reread")
         self.serial += 1
         for change in plan.changes:
+            if change.kind == "delete":
+                for kind in ("A", "AAAA"):
+                    self.records.pop((change.name, kind), None)
+                self.records.pop((plans.owner_name(change.name), "TXT"))
+                continue
             mark = plans.owner_text("fed")
             self.records[plans.owner_name(change.name), "TXT"] = Found(15, (mark,))
             for s in change.sets:
@@ -136,3 +141,41 @@ async def test_a_server_that_fails_is_asked_again_and_said(remedy: Remedy) -> No
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert (WEB.name, "A") in server.records
+
+
+def sets(*numbers: int) -> Zone:
+    made = [RecordSet(f"s{i}.shop.svc.{ZONE}", "A", 15, (f"10.1.0.{i}",)) for i in numbers]
+    return Zone({(s.name, s.type): s for s in made}, complete=True)
+
+
+async def test_the_delete_cap_is_of_a_window_and_not_of_a_pass() -> None:
+    """What goes bit by bit, each bit below the cap, is held back as if it went at once."""
+    server, clock = Server(), Clock()
+    core = Core(Settings("a", ZONE, 15, Holds()), [], 1, Memory(), 0.0)
+    with ThreadPoolExecutor(1) as executor:
+        publisher = Publisher(
+            core,
+            server,
+            RULES,
+            interval=0.01,
+            window=600,
+            executor=executor,
+            clock=clock,
+            lifted=lambda: False,
+        )
+        left = list(range(20))
+        core.wanted = sets(*left)
+        running = asyncio.create_task(publisher.run())
+        await until(lambda: publisher.changes == 20)
+        del left[:4]
+        core.wanted = sets(*left)
+        await until(lambda: publisher.changes == 24)
+        del left[:4]
+        core.wanted = sets(*left)
+        await until(lambda: publisher.plan and publisher.plan.withheld)
+        assert publisher.changes == 24
+        clock.now = 601.0
+        await until(lambda: publisher.changes == 28)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len([kind for _, kind in server.records if kind == "A"]) == 12
