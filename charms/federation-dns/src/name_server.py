@@ -1,14 +1,19 @@
 """BIND 9 on the unit: its configuration, the zones at their birth, and the keys that sign them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dns_settings import NAMED_UNIT, Place, Settings
-from federation_dns import bind, dnssec
-from federation_dns.dnssec import KeySet
 from federation_interfaces.files import make_directory, write_file
 from pydantic import ValidationError
+
+if TYPE_CHECKING:  # parts of a second, which not every hook need spend
+    from federation_dns import bind
+    from federation_dns.dnssec import KeySet
 
 TSIG_NAME = "federation-dns"
 
@@ -60,6 +65,8 @@ class NameServer:
         self.last = None
         if not self.kept.exists():
             return None
+        from federation_dns.dnssec import KeySet
+
         try:
             self.last = KeySet.model_validate_json(self.kept.read_text())
         except ValidationError as error:
@@ -84,12 +91,16 @@ class NameServer:
         Raises:
             NameServerError: a value has no place in BIND's configuration.
         """
+        from federation_dns import bind
+
         try:
             return self._ensure(settings, place, served)
         except bind.BindError as error:
             raise NameServerError(f"config: {error}") from error
 
     def _ensure(self, settings: Settings, place: Place, served: Served) -> bool:
+        from federation_dns import bind
+
         paths = {zone: self.zones / f"{zone}.zone" for zone in settings.all_zones}
         changed = self._ensure_keys(settings.all_zones, served.keys)
         secondaries, key_changed = self._secondaries(settings, served.secondaries)
@@ -120,6 +131,8 @@ class NameServer:
     def _ensure_zone(self, zone: str, path: Path, settings: Settings, place: Place) -> bool:
         if path.exists():
             return False
+        from federation_dns import bind
+
         born = bind.zone_file(
             zone=zone,
             region=place.region,
@@ -132,6 +145,10 @@ class NameServer:
 
     def _ensure_keys(self, zones: Sequence[str], keys: KeySet | None) -> bool:
         """Write what is missing; files that are there are named's, which goes on with them."""
+        if keys is None and not self.signing.exists():
+            return False
+        from federation_dns import dnssec
+
         if keys is not None:
             make_directory(self.signing, mode=0o700, user=self.user, group=self.group)
         changed = False
@@ -171,6 +188,8 @@ class NameServer:
             return None, False
         if key is None:
             raise NameServerError("secondaries are configured without secondaries-key")
+        from federation_dns import bind
+
         path = self.bind / "secondaries.key"
         text = bind.key_file(key.name, key.secret)
         changed = write_file(path, text, mode=0o640, user="root", group=self.group)

@@ -5,17 +5,21 @@ that the hub offers (`mesh-hub`); only its ID is in the databag. They stay on ea
 neither the hub nor Juju is needed to go on signing.
 """
 
+from __future__ import annotations
+
 import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ops
 from dns_settings import Settings
-from federation_dns.dnssec import KeysError, KeySet, followed, new_key
 from federation_dns_unit import Machine, UnitError, now
 from federation_interfaces import DatabagError, MeshHubAppData
 from name_server import NameServerError
 from pydantic import ValidationError
+
+if TYPE_CHECKING:  # a third of a second, which a hook of an unsigned zone need not spend
+    from federation_dns.dnssec import KeySet
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class ZoneSigning(ops.Object):
             given = self._own(mine) if self.is_hub else self._hubs(mine)
             if given != mine:
                 self._machine.name_server.keep(given)
-        except (SigningError, NameServerError, KeysError) as error:
+        except (SigningError, NameServerError) as error:
             self.problem = str(error)
             return self._machine.name_server.last
         return given
@@ -87,13 +91,18 @@ class ZoneSigning(ops.Object):
         """Begin or finish the change to another key; at the hub only.
 
         Raises:
-            SigningError, KeysError: it cannot be done here or now.
+            SigningError: it cannot be done here or now.
         """
+        from federation_dns.dnssec import KeysError
+
         secret = self._secret() if self.is_hub else None
         if secret is None:
             raise SigningError("the keys are the hub's: run this there, with dnssec=true")
         keys = _read(secret.peek_content())
-        keys = keys.with_successor(now()) if step == "begin" else keys.without_oldest()
+        try:
+            keys = keys.with_successor(now()) if step == "begin" else keys.without_oldest()
+        except KeysError as error:
+            raise SigningError(str(error)) from error
         secret.set_content({CONTENT: keys.model_dump_json()})
         self._machine.name_server.keep(keys)
         return keys
@@ -105,11 +114,13 @@ class ZoneSigning(ops.Object):
             return mine  # the secret is the application's, and only its leader may look
         secret = self._secret()
         if secret is None:
+            from federation_dns.dnssec import KeySet, new_key
+
             keys = mine or KeySet(keys=(new_key(now()),))
             content = {CONTENT: keys.model_dump_json()}
             secret = self._charm.app.add_secret(content, label=LABEL)
         else:
-            keys = followed(mine, _read(secret.peek_content()))
+            keys = _followed(mine, _read(secret.peek_content()))
         for relation in self.model.relations[MESH_HUB]:
             # To the application, never a unit: Juju grants nothing else across models.
             secret.grant(relation)
@@ -127,7 +138,7 @@ class ZoneSigning(ops.Object):
             if mine is None:
                 raise SigningError("dnssec: the hub's keys cannot be read yet") from error
             return mine
-        return followed(mine, _read(content))
+        return _followed(mine, _read(content))
 
     def _published(self) -> str | None:
         """The ID of the hub's secret."""
@@ -172,7 +183,7 @@ class ZoneSigning(ops.Object):
             if step == "finish":
                 _all_show(self._machine.delegation())
             keys = self.roll(step)
-        except (SigningError, KeysError, UnitError) as error:
+        except (SigningError, UnitError) as error:
             event.fail(str(error))
             return False
         tags = " ".join(map(str, keys.tags))
@@ -192,7 +203,18 @@ def _all_show(found: dict[str, Any]) -> None:
         raise SigningError(f"not every region signs with the new key: {'; '.join(waiting)}")
 
 
+def _followed(mine: KeySet | None, given: KeySet) -> KeySet:
+    from federation_dns.dnssec import KeysError, followed
+
+    try:
+        return followed(mine, given)
+    except KeysError as error:
+        raise SigningError(str(error)) from error
+
+
 def _read(content: dict[str, str]) -> KeySet:
+    from federation_dns.dnssec import KeySet
+
     try:
         return KeySet.model_validate(json.loads(content[CONTENT]))
     except (KeyError, ValueError, ValidationError) as error:

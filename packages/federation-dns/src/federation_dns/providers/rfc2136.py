@@ -179,8 +179,6 @@ class Rfc2136:
             response = self._exchange(update)
             if response.rcode() != dns.rcode.NOERROR:
                 raise self._refusal(response.rcode(), "update")
-            if not response.had_tsig:
-                raise self._error("retry", "answers an update unsigned; perhaps it is another")
             generation = following
 
     def _step_generation(
@@ -269,6 +267,8 @@ class Rfc2136:
             return self._error("operator", "signs with a clock more than 300 s off (RFC 8945)")
         if isinstance(error, dns.tsig.BadSignature | dns.tsig.BadKey | dns.tsig.PeerError):
             return self._error("operator", f"signs badly for the key {self._key_name}")
+        if isinstance(error, dns.exception.FormError):
+            return self._error("retry", f"answers the {what} unsigned or unreadably: is it ours?")
         if isinstance(error, dns.exception.Timeout):
             return self._error("retry", f"did not answer the {what} within {self._timeout:g} s")
         if isinstance(error, ConnectionError):
