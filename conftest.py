@@ -1,17 +1,28 @@
-"""Which tests run side by side under xdist: the standing lab's in one process, in their order."""
+"""Which tests run side by side under xdist, and in which order: what takes longest begins.
+
+How long each test took last time is kept in pytest's cache; what is new is guessed.
+"""
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
 STANDING_LAB = ("tests/functional/test_standing_lab.py", "tests/integration/")
+STANDING = "standing lab"
+SECONDS = "federation/seconds"
+# Of a test that has never run here.
+GUESSED_LAB, GUESSED_FUNCTIONAL, GUESSED_UNIT = 8.0, 3.0, 0.1
+_took: collections.Counter[str] = collections.Counter()
 
 
 def group(nodeid: str) -> str:
@@ -22,20 +33,48 @@ def group(nodeid: str) -> str:
     """
     path, _, _ = nodeid.partition("::")
     if path.startswith(STANDING_LAB):
-        return "standing lab"
+        return STANDING
     return str(PurePosixPath(path).parent) if "/functional/" in path else path
 
 
-def rank(nodeid: str) -> int:
-    """Give the place of a test's group: those that take longest begin."""
-    if group(nodeid) == "standing lab":
-        return 0
-    return 1 if "/functional/" in nodeid else 2
+def guess(nodeid: str) -> float:
+    """Give how long a test may take that has never run here."""
+    if group(nodeid) == STANDING:
+        return GUESSED_LAB
+    return GUESSED_FUNCTIONAL if "/functional/" in nodeid else GUESSED_UNIT
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: rank(item.nodeid))
+def places(nodeids: Iterable[str], took: Mapping[str, float]) -> dict[str, int]:
+    """Give the place of each group: the longest begin, so that none is left alone at the end.
+
+    Args:
+        nodeids: the tests.
+        took: how many seconds each took before.
+    """
+    seconds: collections.Counter[str] = collections.Counter()
+    for nodeid in nodeids:
+        seconds[group(nodeid)] += took.get(nodeid, guess(nodeid))
+    order = sorted(seconds, key=lambda name: (name != STANDING, -seconds[name], name))
+    return {name: place for place, name in enumerate(order)}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put groups into their order, each in its own."""
+    order = places((item.nodeid for item in items), _known(config))
+    items.sort(key=lambda item: order[group(item.nodeid)])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how long a test took, with its fixtures."""
+    _took[report.nodeid] += report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep it for the next run."""
+    cache = _cache(session.config)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        known = _known(session.config)
+        cache.set(SECONDS, known | {name: round(took, 2) for name, took in _took.items()})
 
 
 # xdist's own `loadgroup` marks tests by their nodeid, which pytest 9.2 gives anew.
@@ -49,3 +88,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
             return group(nodeid)
 
     return ByGroup(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Have all processes order by the same figures, whoever writes them meanwhile."""
+    node.workerinput[SECONDS] = _known(node.config)
+
+
+def _known(config: pytest.Config) -> dict[str, float]:
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    if SECONDS in given:
+        return given[SECONDS]
+    cache = _cache(config)
+    return cache.get(SECONDS, {}) if cache is not None else {}
+
+
+def _cache(config: pytest.Config) -> pytest.Cache | None:
+    # There is none where its plugin is off.
+    return getattr(config, "cache", None)
