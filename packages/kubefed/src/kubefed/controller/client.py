@@ -57,6 +57,9 @@ MERGE_PATCH = "application/merge-patch+json"
 USER_AGENT = "kubefed"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+# aiohttp's own limit takes the end of the task for the end of the time, if both come in one turn
+# of the loop, so that who is told to end goes on for ever; asyncio's tells them apart.
+UNTIMED = aiohttp.ClientTimeout(total=None)
 LONGEST_PROBE = 64 * 1024
 _READS = frozenset({"GET"})
 # What asyncio keeps for each TLS connection and asks for at each read; its own 256 KiB for a
@@ -242,16 +245,19 @@ class Client:
             # Never without a body: it is what asks the guard again.
             written = _Body(_encode({} if body is None else body).encode(), self._guard)
         try:
-            async with self._open().request(
-                method,
-                self._connection.url + path,
-                data=written,
-                params=params,
-                headers=self._headers(accept, content_type if written is not None else None),
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-                allow_redirects=False,
-                proxy=self._connection.proxy or None,
-            ) as response:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._open().request(
+                    method,
+                    self._connection.url + path,
+                    data=written,
+                    params=params,
+                    headers=self._headers(accept, content_type if written is not None else None),
+                    timeout=UNTIMED,
+                    allow_redirects=False,
+                    proxy=self._connection.proxy or None,
+                ) as response,
+            ):
                 content = await read_capped(response, longest, self.allowance)
         except aiohttp.ClientError:
             if written is not None and written.held_back is not None:
@@ -280,13 +286,16 @@ class Client:
         Raises:
             aiohttp.ClientError, TimeoutError, OSError: there was no answer.
         """
-        async with self._open().get(
-            self._connection.url + path,
-            headers=self._headers("*/*", None),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            allow_redirects=False,
-            proxy=self._connection.proxy or None,
-        ) as response:
+        async with (
+            asyncio.timeout(timeout_s),
+            self._open().get(
+                self._connection.url + path,
+                headers=self._headers("*/*", None),
+                timeout=UNTIMED,
+                allow_redirects=False,
+                proxy=self._connection.proxy or None,
+            ) as response,
+        ):
             return (await read_capped(response, LONGEST_PROBE)).decode(errors="replace")
 
     async def version(self, *, timeout_s: float) -> str:

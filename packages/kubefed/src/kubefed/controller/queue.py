@@ -13,6 +13,7 @@ import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kubefed.controller import backoff
+from kubefed.controller.client import NotLeaderError
 from kubefed.controller.metrics import ERROR, RECHECK, SUCCESS
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class WorkQueue(Generic[K]):
                 again = await self._handle(key)
             except asyncio.CancelledError:
                 raise
+            except NotLeaderError:
+                log.debug("%s: %s is left to the leader", self.name, key)
             except Exception:
                 log.exception("%s: %s failed", self.name, key)
             finally:

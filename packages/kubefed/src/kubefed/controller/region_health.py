@@ -19,6 +19,7 @@ import aiohttp
 
 from kubefed.controller import health
 from kubefed.controller.answers import ApiError, read_capped
+from kubefed.controller.client import UNTIMED
 from kubefed.controller.objects import mapping, sequence
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class RegionHealth:
         if self._file is None:
             return
         async with aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+            cookie_jar=aiohttp.DummyCookieJar(), timeout=UNTIMED
         ) as session:
             while True:
                 began = self._clock()
@@ -118,11 +119,14 @@ class RegionHealth:
             return
 
     async def _get(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> health.Verdict:
-        async with session.get(
-            f"{endpoint.url}/v1/verdict",
-            ssl=aiohttp.Fingerprint(endpoint.fingerprint),
-            allow_redirects=False,
-        ) as response:
+        async with (
+            asyncio.timeout(TIMEOUT),
+            session.get(
+                f"{endpoint.url}/v1/verdict",
+                ssl=aiohttp.Fingerprint(endpoint.fingerprint),
+                allow_redirects=False,
+            ) as response,
+        ):
             content = await read_capped(response, _LARGEST)
             if response.status != 200:
                 raise ValueError(f"it answers {response.status}")

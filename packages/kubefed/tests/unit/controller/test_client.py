@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -127,3 +128,26 @@ async def test_an_answer_as_deep_as_the_sea_is_no_object() -> None:
             await client.request("GET", "/api")
         with pytest.raises(ApiError, match="no JSON object"):
             await watch(client)
+
+
+@pytest.mark.parametrize("what", ["request", "text"])
+async def test_who_is_told_to_end_when_the_time_is_up_ends(what: str) -> None:
+    """Both in one turn of the loop, as after a pause of the process: the end was lost."""
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        await asyncio.sleep(10)
+        return web.Response()
+
+    async with serving(Hostile(silent)) as client:
+        loop = asyncio.get_running_loop()
+        for _ in range(5):
+            if what == "request":
+                asking = asyncio.ensure_future(client.request("GET", "/api", timeout_s=0.2))
+            else:
+                asking = asyncio.ensure_future(client.text("/healthz", timeout_s=0.2))
+            loop.call_later(0.25, asking.cancel)
+            await asyncio.sleep(0.1)
+            time.sleep(0.3)  # noqa: ASYNC251 - it is the loop that stands still
+            await asyncio.wait({asking})
+            assert asking.cancelled()
