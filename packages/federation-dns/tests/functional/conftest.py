@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dns.exception
 import dns.message
@@ -38,6 +38,7 @@ import yaml
 from aiohttp import web
 from federation_dns import bind, keys
 
+T = TypeVar("T")
 ZONE = "federation.example"
 NAMED = shutil.which("named") or "/usr/sbin/named"
 
@@ -97,6 +98,8 @@ class FakeApi:
     """Just lists and watches, over TLS; `put` and `drop` change what they tell."""
 
     folder: Path
+    # Called in its thread before it opens a socket.
+    enter: Callable[[], None] = lambda: None
     port: int = field(default_factory=free_port)
     items: dict[str, dict[tuple[str, str], dict[str, Any]]] = field(
         default_factory=lambda: {"services": {}, "endpointslices": {}}
@@ -115,6 +118,7 @@ class FakeApi:
         assert ready.wait(10)
 
     def _run(self, ready: threading.Event) -> None:
+        self.enter()
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve(ready))
 
@@ -235,6 +239,9 @@ class Region:
     folder: Path
     number: int
     role: str = "region"
+    # Where it stands: its address for the others, and what its programs are started through.
+    host: str = "127.0.0.1"
+    through: tuple[str, ...] = ()
     mesh_port: int = field(default_factory=free_port)
     dns_port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
@@ -246,7 +253,7 @@ class Region:
         self.folder.mkdir()
         self.api = FakeApi(self.folder)
         now = datetime.datetime.now(datetime.UTC)
-        self.certificate = keys.generate(self.name, "127.0.0.1", self.folder, now)
+        self.certificate = keys.generate(self.name, self.host, self.folder, now)
 
     @property
     def config_path(self) -> Path:
@@ -260,7 +267,7 @@ class Region:
         return {
             "region": self.name,
             "role": self.role,
-            "url": f"https://127.0.0.1:{self.mesh_port}",
+            "url": f"https://{self.host}:{self.mesh_port}",
             "certificate": self.certificate.read_text(),
             "nameserver": f"10.0.{self.number}.53",
             "address_ranges": [f"10.0.{self.number}.0/24"],
@@ -296,7 +303,9 @@ class Region:
         folder = self.folder / "named"
         with (folder / "log").open("ab") as log:
             self.named = subprocess.Popen(
-                [NAMED, "-c", str(folder / "named.conf"), "-g", "-n", "1"], stdout=log, stderr=log
+                [*self.through, NAMED, "-c", str(folder / "named.conf"), "-g", "-n", "1"],
+                stdout=log,
+                stderr=log,
             )
         eventually(lambda: self.ask(ZONE, "SOA") != [], 10, f"named of {self.name} answers")
 
@@ -304,7 +313,7 @@ class Region:
         body: dict[str, Any] = {
             "region": self.name,
             "zone": ZONE,
-            "listen": {"address": "127.0.0.1", "port": self.mesh_port},
+            "listen": {"address": self.host, "port": self.mesh_port},
             "metrics": {"address": "127.0.0.1", "port": self.metrics_port},
             "certificate": str(self.certificate),
             "key": str(self.folder / "agent.key"),
@@ -330,10 +339,15 @@ class Region:
             }
         self.config_path.write_text(yaml.safe_dump(body))
 
+    def here(self, call: Callable[[], T]) -> T:
+        """Do something from where the region stands."""
+        return call()
+
     def start_agent(self) -> None:
         with (self.folder / "agent.log").open("ab") as log:
             self.agent = subprocess.Popen(
                 [
+                    *self.through,
                     sys.executable,
                     "-m",
                     "federation_dns.cli",
@@ -369,7 +383,9 @@ class Region:
     def ask(self, name: str, kind: str = "A") -> list[str]:
         query = dns.message.make_query(name, kind)
         try:
-            answer = dns.query.udp(query, "127.0.0.1", port=self.dns_port, timeout=1)
+            answer = self.here(
+                lambda: dns.query.udp(query, "127.0.0.1", port=self.dns_port, timeout=1)
+            )
         except (OSError, dns.exception.Timeout):
             return []
         return sorted(
@@ -387,7 +403,9 @@ class Region:
         """Change the zone by hand, with a valid key."""
         message = dns.update.UpdateMessage(ZONE, keyring=self.keyring())
         change(message)
-        answer = dns.query.tcp(message, "127.0.0.1", port=self.dns_port, timeout=2)
+        answer = self.here(
+            lambda: dns.query.tcp(message, "127.0.0.1", port=self.dns_port, timeout=2)
+        )
         assert answer.rcode() == dns.rcode.NOERROR, answer
 
     def transfer(self) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -395,7 +413,9 @@ class Region:
         zone = dns.zone.Zone(ZONE, relativize=False)
         name = next(iter(self.keyring()))
         query, _ = dns.xfr.make_query(zone, keyring=self.keyring(), keyname=name)
-        dns.query.inbound_xfr("127.0.0.1", zone, query, port=self.dns_port, lifetime=5)
+        self.here(
+            lambda: dns.query.inbound_xfr("127.0.0.1", zone, query, port=self.dns_port, lifetime=5)
+        )
         return {
             (n.to_text(omit_final_dot=True), dns.rdatatype.to_text(rs.rdtype)): tuple(
                 sorted(f"{rs.ttl} {r}" for r in rs)
@@ -407,7 +427,15 @@ class Region:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "federation_dns.cli", *arguments, "--config", self.config_path],
+            [
+                *self.through,
+                sys.executable,
+                "-m",
+                "federation_dns.cli",
+                *arguments,
+                "--config",
+                self.config_path,
+            ],
             capture_output=True,
             text=True,
             timeout=30,
@@ -417,10 +445,14 @@ class Region:
     def verdict(self) -> dict[str, Any]:
         """As the controller asks: without a certificate of its own."""
         context = keys.client_context(self.certificate.read_text(), None, None)
-        url = f"https://127.0.0.1:{self.mesh_port}/v1/verdict"
-        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-        return found
+        url = f"https://{self.host}:{self.mesh_port}/v1/verdict"
+
+        def get() -> dict[str, Any]:
+            with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+                found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+        return self.here(get)
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
