@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600 if SOAK else 180)]
 NS = "grown"
 # Before the first measure as many as after it, up to some: caches and pools have their size then.
-WARM, CYCLES = (10, 100) if SOAK else (2, 4)
+WARM, CYCLES = (10, 100) if SOAK else (2, 2)
 IDLE_SECONDS = 30.0 if SOAK else 4.0
 # Says the number of its tasks when it is asked by a signal.
 _COUNTS_TASKS = """
