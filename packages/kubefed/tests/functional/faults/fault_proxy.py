@@ -44,6 +44,8 @@ class Do(Enum):
     HOLD = "the request is held back until `release`, then passed on"
     HOLD_AFTER = "let the server do it, but hold its answer back until `release`"
     STALL = "half of the server's answer, then nothing, ever"
+    TRICKLE = "the server's answer, a byte each `seconds`"
+    ENDLESS = "an answer that never stops: `body` again and again; the server isn't asked"
     EMPTY = "the server's list without its items"
     DROP_EVENT = "an event of a watch is left out"
     DOUBLE_EVENT = "an event of a watch comes twice"
@@ -52,6 +54,9 @@ class Do(Enum):
 
 
 _OF_EVENTS = frozenset({Do.DROP_EVENT, Do.DOUBLE_EVENT, Do.LATE_EVENT, Do.END_BY_EVENT})
+
+_INSTEAD = frozenset({Do.ANSWER, Do.CUT, Do.HANG, Do.ENDLESS})
+_LASTING = frozenset({Do.HANG, Do.STALL, Do.TRICKLE, Do.ENDLESS})
 
 
 @dataclasses.dataclass
@@ -62,6 +67,7 @@ class Rule:
         do: what is done.
         verbs: Kubernetes' verbs, as in "create update"; "" for all.
         path: a regular expression that occurs in the path.
+        query: one that occurs in the query.
         cluster: the one it is about; "" for all.
         times: how often it applies; None for always.
         body: of the answer, text or what becomes JSON; of END_BY_EVENT the event's object.
@@ -80,13 +86,15 @@ class Rule:
     event: str = ""
     seconds: float = 0.0
     used: int = 0
+    query: str = ""
 
-    def fits(self, cluster: str, verb: str, path: str) -> bool:
+    def fits(self, cluster: str, verb: str, path: str, query: str = "") -> bool:
         return (
             (self.times is None or self.used < self.times)
             and self.cluster in ("", cluster)
             and (not self.verbs or verb in self.verbs.split())
             and re.search(self.path, path) is not None
+            and re.search(self.query, query) is not None
         )
 
 
@@ -112,6 +120,7 @@ class Request:
     content: bytes = b""
     agent: str = ""
     done: float = 0.0
+    query: str = ""
 
     @property
     def write(self) -> bool:
@@ -159,7 +168,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fault-proxy")
+        self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
 
     @property
     def ca(self) -> str:
@@ -184,7 +193,7 @@ class FaultProxy:
     def heal(self) -> None:
         """Take away all rules, and cut what they hold up."""
         rules, self.rules[:] = list(self.rules), []
-        if any(rule.do in (Do.HANG, Do.STALL) for rule in rules):
+        if any(rule.do in _LASTING for rule in rules):
             self._call(self._cut_where(lambda request: request.status == 0))
 
     def cut(self, cluster: str = "", verbs: str = "", path: str = "") -> None:
@@ -287,6 +296,7 @@ class FaultProxy:
             path = request.rel_url.path
             agent = request.headers.get("User-Agent", "")
             record = Request(cluster, _verb(request), path, time.monotonic(), agent=agent)
+            record.query = request.rel_url.query_string
             task = asyncio.current_task()
             assert task is not None
             self._open[task] = record, request
@@ -306,14 +316,10 @@ class FaultProxy:
     ) -> web.StreamResponse:
         rule = self._take(record)
         do = rule.do if rule else None
-        if do is Do.CUT:
-            return _abort(request)
-        if do is Do.HANG:
-            await asyncio.Event().wait()
+        if rule and do in _INSTEAD:
+            return await _instead(rule, record, request)
         if do is Do.HOLD:
             await self._held()
-        if rule and do is Do.ANSWER:
-            return _scripted(rule, record)
         async with session.request(
             request.method,
             request.rel_url,
@@ -350,6 +356,8 @@ class FaultProxy:
             await half.prepare(request)
             await half.write(content[: len(content) // 2])
             await asyncio.Event().wait()
+        if rule and do is Do.TRICKLE:
+            await _trickle(rule, request, content)
         if do is Do.EMPTY and upstream.status == 200:
             content = json.dumps(json.loads(content) | {"items": []}).encode()
         record.status = upstream.status
@@ -392,7 +400,7 @@ class FaultProxy:
         for rule in self.rules:
             if (rule.do in _OF_EVENTS) != (event is not None):
                 continue
-            if not rule.fits(record.cluster, record.verb, record.path):
+            if not rule.fits(record.cluster, record.verb, record.path, record.query):
                 continue
             if event is None or re.search(rule.event, event.decode()):
                 rule.used += 1
@@ -428,6 +436,37 @@ def _scripted(rule: Rule, record: Request) -> web.Response:
     text = rule.body if isinstance(rule.body, str) else json.dumps(rule.body)
     headers = {"Content-Type": _JSON, **rule.headers}
     return web.Response(status=rule.status, body=text.encode(), headers=headers)
+
+
+async def _instead(rule: Rule, record: Request, request: web.Request) -> web.StreamResponse:
+    """Do what a rule says without the server."""
+    if rule.do is Do.CUT:
+        return _abort(request)
+    if rule.do is Do.HANG:
+        await asyncio.Event().wait()
+    if rule.do is Do.ENDLESS:
+        await _endless(rule, request)
+    return _scripted(rule, record)
+
+
+async def _endless(rule: Rule, request: web.Request) -> None:
+    answer = web.StreamResponse(headers={"Content-Type": _JSON})
+    await answer.prepare(request)
+    content = str(rule.body).encode()
+    while request.transport is not None and not request.transport.is_closing():
+        await answer.write(content)
+        # To write where nobody reads doesn't wait.
+        await asyncio.sleep(0)
+    await asyncio.Event().wait()
+
+
+async def _trickle(rule: Rule, request: web.Request, content: bytes) -> None:
+    answer = web.StreamResponse(headers={"Content-Type": _JSON})
+    await answer.prepare(request)
+    for place in range(len(content)):
+        await answer.write(content[place : place + 1])
+        await asyncio.sleep(rule.seconds)
+    await asyncio.Event().wait()
 
 
 def _verb(request: web.Request) -> str:

@@ -33,6 +33,9 @@ class Near:
             self.headers = answer.headers
             return answer.status, await answer.text()
 
+    def stream(self, method: str, **query: str) -> Any:
+        return self._session.request(method, self.proxy.endpoint("one") + MAPS, params=query)
+
     async def watch(self, path: str = MAPS) -> list[Any]:
         _, text = await self.request("GET", path, watch="true")
         return [json.loads(line) for line in text.splitlines()]
@@ -140,6 +143,20 @@ async def test_held_back_until_released(near: Near, do: Do, asked: int) -> None:
     (held,) = near.proxy.history
     assert held.took_effect
     assert held.done >= held.at + (0.1 if do is Do.HOLD else 0)
+
+
+async def test_answers_byte_by_byte_and_without_end(near: Near) -> None:
+    near.proxy.rules += [
+        Rule(Do.TRICKLE, "list", seconds=0.01),
+        Rule(Do.ENDLESS, "create", body="x" * 1000, query="much=yes"),
+    ]
+    async with near.stream("GET") as answer:
+        assert await answer.content.readexactly(5) == b'{"kin'
+    async with near.stream("POST", much="yes") as answer:
+        assert len(await answer.content.readexactly(100_000)) == 100_000
+    assert (await near.request("POST", MAPS, much="no"))[0] == 200
+    near.proxy.heal()
+    assert (await near.request("GET", MAPS))[0] == 200
 
 
 async def test_events_dropped_doubled_and_late(near: Near) -> None:
