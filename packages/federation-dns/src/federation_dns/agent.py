@@ -15,7 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from federation_dns import disk, keys, metrics
-from federation_dns.config import Config, ConfigError, Peers, read_peers
+from federation_dns.config import (
+    Config,
+    ConfigError,
+    DesignateProvider,
+    Peers,
+    Rfc2136Provider,
+    read_peers,
+)
 from federation_dns.core import Core, Member, Settings
 from federation_dns.mesh import Mesh
 from federation_dns.plan import Rules
@@ -57,20 +64,43 @@ def rules_of(config: Config, zone: str) -> Rules:
 
 
 def provider_of(config: Config, rules: Rules) -> Provider | None:
-    """The DNS server that the configuration names, for the zone of `rules`."""
-    from federation_dns.providers.rfc2136 import Rfc2136
+    """The DNS server that the configuration names, for the zone of `rules`.
 
+    Only its own libraries are loaded: those of OpenStack take megabytes.
+    """
     if config.provider is None:
         return None
+    if config.provider.type == "designate":
+        return _designate(config.provider, rules, config.region)
+    return _rfc2136(config.provider, rules, config.region)
+
+
+def _rfc2136(found: Rfc2136Provider, rules: Rules, writer: str) -> Provider:
+    from federation_dns.providers.rfc2136 import Rfc2136
+
     return Rfc2136(
-        server=config.provider.server,
-        port=config.provider.port,
-        key_name=config.provider.key_name,
-        key_file=config.provider.key_file,
+        server=found.server,
+        port=found.port,
+        key_name=found.key_name,
+        key_file=found.key_file,
         rules=rules,
-        writer=config.region,
-        timeout=config.provider.timeout,
+        writer=writer,
+        timeout=found.timeout,
     )
+
+
+def _designate(found: DesignateProvider, rules: Rules, writer: str) -> Provider:
+    from federation_dns.providers.designate import Access, Designate
+
+    access = Access(
+        file=found.cloud_file,
+        cloud=found.cloud,
+        zone_id=found.zone_ids.get(rules.zone, ""),
+        email=found.email,
+        timeout=found.timeout,
+        allow_http=found.allow_http,
+    )
+    return Designate(access, rules, writer, pending_limit=found.pending_limit)
 
 
 class Watched:
@@ -208,6 +238,8 @@ class Agent:
         await self.metrics.close()
         await self.mesh.close()
         await asyncio.get_running_loop().run_in_executor(self._disk, self._write_memory)
+        for publisher in self.publishers:
+            publisher.close()
         self._dns.shutdown(wait=False, cancel_futures=True)
         self._disk.shutdown(wait=True)
 

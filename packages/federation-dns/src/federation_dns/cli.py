@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from federation_dns import disk
-from federation_dns.config import Config, ConfigError, read_config, read_peers
+from federation_dns.config import Config, ConfigError, Provider, read_config, read_peers
 
 app = typer.Typer(
     help="The DNS agent of one region of a Kubernetes federation.",
@@ -83,7 +83,6 @@ def check(config: ConfigFile = DEFAULT) -> None:
     """Check the configuration, peers.json, keys, kubeconfig and memory, and say what is wrong."""
     from federation_dns import keys
     from federation_dns.kube import read_kubeconfig
-    from federation_dns.providers.rfc2136 import read_key
 
     found = _config(config)
     peers = read_peers(found.peers, found.region)
@@ -100,11 +99,21 @@ def check(config: ConfigFile = DEFAULT) -> None:
     if found.kubeconfig is not None:
         read_kubeconfig(found.kubeconfig)
     if found.provider is not None:
-        read_key(found.provider.key_file, found.provider.key_name)
+        _check_secret(found.provider)
     if found.state.exists():
         disk.load_memory(found.state, found.region, found.zone, time.monotonic(), time.time())
         disk.load_overrides(found.state)
     _print(f"{config} is right: region {found.region}, {len(peers.entries)} members")
+
+
+def _check_secret(provider: Provider) -> None:
+    from federation_dns.providers.cloud import read_cloud
+    from federation_dns.providers.rfc2136 import read_key
+
+    if provider.type == "designate":
+        read_cloud(provider.cloud_file, provider.cloud)
+    else:
+        read_key(provider.key_file, provider.key_name)
 
 
 @app.command()

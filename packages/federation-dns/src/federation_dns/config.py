@@ -32,6 +32,9 @@ ZoneName = Annotated[
         max_length=180,
     ),
 ]
+ZoneId = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$")
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -65,8 +68,8 @@ class Listen(_Kebab):
     port: Port
 
 
-class Provider(_Kebab):
-    """The DNS server that takes the records."""
+class Rfc2136Provider(_Kebab):
+    """A DNS server that takes dynamic updates."""
 
     type: Literal["rfc2136"]
     server: Address
@@ -74,6 +77,22 @@ class Provider(_Kebab):
     key_name: str = Field(min_length=1, max_length=200)
     key_file: Path
     timeout: Seconds = 2.0
+
+
+class DesignateProvider(_Kebab):
+    """OpenStack Designate; see `federation_dns.providers.designate`."""
+
+    type: Literal["designate"]
+    cloud_file: Path
+    cloud: str = Field(default="", max_length=100)
+    zone_ids: dict[ZoneName, ZoneId] = {}
+    email: str = Field(default="", max_length=255, pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$")
+    timeout: Seconds = 5.0
+    pending_limit: Seconds = 60.0
+    allow_http: bool = False
+
+
+Provider = Annotated[Rfc2136Provider | DesignateProvider, Field(discriminator="type")]
 
 
 class Flap(_Kebab):
@@ -257,7 +276,8 @@ def _reasons(error: ValidationError) -> str:
     faults: list[str] = []
     for fault in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        faults.append(f"{place}: {fault['msg']}")
+        kinds = fault.get("ctx", {}).get("expected_tags")
+        faults.append(f"{place}: {f'type must be one of {kinds}' if kinds else fault['msg']}")
     return "; ".join(faults)
 
 

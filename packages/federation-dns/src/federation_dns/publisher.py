@@ -39,6 +39,7 @@ class Pass:
     view: View | None
     plan: Plan | None
     changes: int
+    spends: frozenset[str] = frozenset()
     error: str = ""
     remedy: str = ""
 
@@ -47,7 +48,7 @@ def carry_out(
     provider: Provider, wanted: Zone, apex: dict[Key, RecordSet], rules: Rules, view: View | None
 ) -> Pass:
     """Read if need be, plan, apply, read again; blocks within the provider's bounds."""
-    done = 0
+    done, spends = 0, frozenset[str]()
     plan: Plan | None = None
     error = ProviderError("the zone changes faster than it can be written", "retry")
     for _ in range(_TRIES):
@@ -55,18 +56,22 @@ def carry_out(
             if view is None:
                 view = provider.read()
             plan = plans.plan(wanted, view, rules, apex)
-            if not plan.changes:
-                return Pass("changed" if done else "same", view, plan, done)
-            provider.apply(plan, view)
-            done += len(plan.changes)
+            written = provider.apply(plan, view) if plan.changes else 0
+            if not written:
+                return Pass("changed" if done else "same", view, plan, done, spends)
+            done, spends = done + written, spends | plan.spends
             rules = replace(rules, spent=rules.spent | plan.spends)
             view = provider.read()
-            return Pass("changed", view, plan, done)
+            return Pass("changed", view, plan, done, spends)
         except ProviderError as found:
             error, view = found, None
+            if found.done and plan is not None:
+                # Which of them went is not known, so all that might have gone counts.
+                done, spends = done + found.done, spends | plan.spends
+                rules = replace(rules, spent=rules.spent | plan.spends)
             if found.remedy != "reread":
                 break
-    return Pass("failed", None, plan, done, str(error), error.remedy)
+    return Pass("failed", None, plan, done, spends, str(error), error.remedy)
 
 
 class Publisher:
@@ -108,7 +113,15 @@ class Publisher:
 
     def notes(self) -> list[str]:
         """What is not well, in words."""
-        return [*([self.trouble] if self.trouble else []), *(self.plan.notes if self.plan else ())]
+        trouble = [self.trouble] if self.trouble else []
+        return [*trouble, *self._left_alone()]
+
+    def _left_alone(self) -> tuple[str, ...]:
+        return (*(self.plan.notes if self.plan else ()), *self._provider.notes())
+
+    def close(self) -> None:
+        """Let a call that blocks end now."""
+        self._provider.close()
 
     async def run(self) -> None:
         """Compare and write, until cancelled."""
@@ -123,7 +136,8 @@ class Publisher:
                     self._view, compared = None, 0
             done = await self._pass()
             if done.outcome == "failed":
-                delay = min(_LONGEST_BACKOFF, delay * 2)
+                # A plan that is too long for one pass goes on at once.
+                delay = 0.5 if done.changes else min(_LONGEST_BACKOFF, delay * 2)
                 await self._sleep(delay)
             else:
                 delay = 0.5
@@ -157,20 +171,25 @@ class Publisher:
         self.changes += done.changes
         if done.outcome == "failed":
             self.errors += 1
-            if done.error != self.trouble:
-                log.warning("%s", done.error)
-            self.trouble = done.error
-        else:
-            self.trouble, self.well_at = "", self._clock()
+        trouble = done.error or self._provider.behind()
+        if trouble and trouble != self.trouble:
+            log.warning("%s", trouble)
+        self.trouble = trouble
+        if not trouble:
+            self.well_at = self._clock()
+        if done.spends and not lifted:
+            self._spent.append((now, done.spends))
         if done.changes and done.plan is not None:
-            if done.plan.spends and not lifted:
-                self._spent.append((now, done.plan.spends))
             log.info("%d names written, generation after %s", done.changes, done.plan.generation)
-        if self.plan is not None and self.plan.notes != self._said:
-            self._said = self.plan.notes
-            for note in self.plan.notes:
-                log.warning("%s", note)
+        self._say_left_alone()
         return done
+
+    def _say_left_alone(self) -> None:
+        notes = self._left_alone()
+        for note in notes:
+            if note not in self._said:
+                log.warning("%s", note)
+        self._said = notes
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -46,7 +46,9 @@ NAMED = shutil.which("named") or "/usr/sbin/named"
 # Below the range that the kernel takes outgoing connections' ports from: one of those could
 # otherwise hold a port between its choice here and its use by an agent. One part a pytest worker.
 FIRST_PORT = 12_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + 2_000))
+# Another run on this machine begins elsewhere in it.
+_BEGIN = os.getpid() * 97 % 2_000
+PORTS = itertools.cycle(FIRST_PORT + (_BEGIN + i) % 2_000 for i in range(2_000))
 
 
 def free_port() -> int:

@@ -282,6 +282,11 @@ def config(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def designate(**more: Any) -> dict[str, Any]:
+    given = {key.replace("_", "-"): value for key, value in more.items()}
+    return {"type": "designate", "cloud-file": "/etc/federation-dns/clouds.yaml", **given}
+
+
 def test_the_contract_s_configuration_is_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config()))
@@ -299,7 +304,15 @@ def test_the_contract_s_configuration_is_read(tmp_path: Path) -> None:
         ({"ttl": 0}, "ttl"),
         ({"withdraw_afterr": 1}, "withdraw_afterr"),
         ({"listen": {"address": "here", "port": 1}}, "listen.address"),
-        ({"provider": {"type": "magic"}}, "provider.type"),
+        ({"provider": {"type": "magic"}}, "provider: type must be one of 'rfc2136', 'designate'"),
+        (
+            {"provider": {"server": "127.0.0.1"}},
+            "provider: Unable to extract tag",
+        ),
+        ({"provider": {"type": "designate"}}, "provider.designate.cloud-file: Field required"),
+        ({"provider": designate(zone_ids={"a.example": "x"})}, "zone-ids.a.example"),
+        ({"provider": designate(email="nobody")}, "provider.designate.email"),
+        ({"provider": designate(secret="s3cret")}, "provider.designate.secret: Extra inputs"),
         ({"probe-interval": float("nan")}, "probe-interval"),
     ],
 )

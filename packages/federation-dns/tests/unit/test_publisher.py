@@ -30,6 +30,8 @@ class Server:
     serial: int = 1
     fails: list[ProviderError] = field(default_factory=list[ProviderError])
     did: list[str] = field(default_factory=list[str])
+    refused: tuple[str, ...] = ()
+    slow: str = ""
 
     def _do(self, what: str) -> None:
         self.did.append(what)
@@ -44,7 +46,16 @@ class Server:
         self._do("read")
         return View.of(self.serial, dict(self.records))
 
-    def apply(self, plan: Plan, view: View) -> None:
+    def notes(self) -> tuple[str, ...]:
+        return self.refused
+
+    def behind(self) -> str:
+        return self.slow
+
+    def close(self) -> None:
+        self.did.append("close")
+
+    def apply(self, plan: Plan, view: View) -> int:
         self._do("apply")
         if view.serial != self.serial:
             raise ProviderError("holds a newer plan", "reread")
@@ -59,6 +70,7 @@ class Server:
             self.records[plans.owner_name(change.name), "TXT"] = Found(15, (mark,))
             for s in change.sets:
                 self.records[s.name, s.type] = Found(s.ttl, s.values)
+        return len(plan.changes)
 
 
 def test_a_pass_reads_writes_and_reads_again() -> None:

@@ -14,11 +14,13 @@ class ProviderError(Exception):
 
     Attributes:
         remedy: `retry` later; `reread` the zone and plan again; ask an `operator`.
+        done: names that were written before it failed.
     """
 
-    def __init__(self, text: str, remedy: Remedy):
+    def __init__(self, text: str, remedy: Remedy, done: int = 0):
         super().__init__(text)
         self.remedy: Remedy = remedy
+        self.done = done
 
 
 class Provider(Protocol):
@@ -32,6 +34,22 @@ class Provider(Protocol):
         """The whole zone, or an error; never a part."""
         ...
 
-    def apply(self, plan: Plan, view: View) -> None:
-        """Carry out a plan that was made from `view`; all of it, or an error."""
+    def apply(self, plan: Plan, view: View) -> int:
+        """Carry out a plan that was made from `view`; the number of names written.
+
+        Fewer than planned only where single names are refused, which `notes` then tell; whatever
+        concerns all is an error.
+        """
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """Names that the server refuses, and why."""
+        ...
+
+    def behind(self) -> str:
+        """Why the server took what was written and does not answer it; nothing if it does."""
+        ...
+
+    def close(self) -> None:
+        """Let the calls that block end now; none comes after."""
         ...

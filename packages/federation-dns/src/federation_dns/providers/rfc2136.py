@@ -165,10 +165,22 @@ class Rfc2136:
             raise self._error("retry", "gave a zone without SOA")
         return View(serial, records, names)
 
-    def apply(self, plan: Plan, view: View) -> None:
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: a message is done whole or not at all."""
+        return ()
+
+    def behind(self) -> str:
+        """Nothing: the server answers what it has taken."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing to end: each call is short."""
+
+    def apply(self, plan: Plan, view: View) -> int:
         """Send the changes, some names a message; each is checked and done whole by the server."""
         generation = plan.generation
         following = (generation or 0) + 1
+        done = 0
         for part in _parts(plan.changes, _NAMES_A_MESSAGE):
             update = dns.update.UpdateMessage(
                 self._origin, keyring=self._keyring(), keyname=self._key_dns
@@ -176,10 +188,16 @@ class Rfc2136:
             self._step_generation(update, view, generation, following)
             for change in part:
                 self._add(update, change, view)
-            response = self._exchange(update)
-            if response.rcode() != dns.rcode.NOERROR:
-                raise self._refusal(response.rcode(), "update")
+            try:
+                response = self._exchange(update)
+                if response.rcode() != dns.rcode.NOERROR:
+                    raise self._refusal(response.rcode(), "update")
+            except ProviderError as error:
+                error.done = done
+                raise
             generation = following
+            done += len(part)
+        return done
 
     def _step_generation(
         self, update: dns.update.UpdateMessage, view: View, old: int | None, new: int
