@@ -6,9 +6,11 @@ import logging
 from typing import Any
 
 import agent_verdict
+import dns_provider
 import federation_dns_unit
 import mesh_entries
 import ops
+from dns_provider import ProviderTrouble, Target
 from dns_settings import Place, Settings
 from federation_dns import told
 from federation_dns_unit import Machine, UnitError
@@ -95,6 +97,11 @@ class FederationDnsCharm(ops.CharmBase):
         subnet = subnets[0] if subnets else listen
         return Place(region, listen, str(network.ingress_address or listen), subnet)
 
+    def target(self, settings: Settings) -> Target | None:
+        """Return the DNS server to write to, None for this unit's; raises ProviderTrouble."""
+        secrets = {key: str(self.config.get(key, "")) for key in dns_provider.SECRETS}
+        return dns_provider.target(self.model, settings, secrets, self.machine.settings)
+
     def stands_by(self) -> bool:
         """Say whether another unit of this region serves."""
         return not self.unit.is_leader() and self.app.planned_units() > 1
@@ -111,6 +118,8 @@ class FederationDnsCharm(ops.CharmBase):
         )
 
     def _may_be_named(self, settings: Settings) -> bool:
+        if not settings.own_server:
+            return False
         before = self.machine.kept().named_before
         return self.signing.may_be_named(settings, named_before=before)
 
@@ -144,23 +153,31 @@ class FederationDnsCharm(ops.CharmBase):
         if place is None:
             return
         try:
-            self._serve(settings, place, access)
+            self._serve(settings, place, access, self.target(settings))
+        except ProviderTrouble:
+            return  # the status says it; what runs goes on with what it has
         except UnitError as error:
             logger.warning("%s", error)
             self.problem = str(error)
 
-    def _serve(self, settings: Settings, place: Place, access: Access) -> None:
-        machine, moment = self.machine, federation_dns_unit.now()
-        machine.ensure_packages()
+    def _serve(
+        self, settings: Settings, place: Place, access: Access, target: Target | None
+    ) -> None:
+        machine, moment, own = self.machine, federation_dns_unit.now(), settings.own_server
+        if own:
+            machine.ensure_packages()
         machine.ensure_user()
-        machine.ensure_keys(place)
+        machine.ensure_keys(place, own_server=own)
         served = self._served(settings)
         known = self._known(settings, place)
         self._changed = machine.ensure_peers(known.entries)
         self._publish(settings, place, known)
         changed = machine.ensure_kubeconfig(access, place, moment)
-        bind_changed = machine.ensure_bind(settings, place, served)
-        agent_changed = machine.ensure_agent(settings, place) or changed
+        bind_changed = own and machine.ensure_bind(settings, place, served)
+        if not own:
+            machine.ensure_no_server()
+        machine.ensure_secrets(target)
+        agent_changed = machine.ensure_agent(settings, place, target) or changed
         started = machine.ensure_running(
             bind_changed=bind_changed,
             agent_changed=agent_changed,
@@ -168,11 +185,7 @@ class FederationDnsCharm(ops.CharmBase):
         )
         self._changed = self._changed or started
         self.unit.set_workload_version(federation_dns_unit.version())
-        self.unit.set_ports(
-            ops.Port("tcp", settings.dns_port),
-            ops.Port("udp", settings.dns_port),
-            ops.Port("tcp", settings.port),
-        )
+        self.unit.set_ports(*_ports(settings))
         machine.ensure_status_service(settings, place, self.unit.name)
 
     def _served(self, settings: Settings) -> Served:
@@ -220,6 +233,8 @@ class FederationDnsCharm(ops.CharmBase):
     # Events of their own
 
     def _on_install(self, _: ops.InstallEvent) -> None:
+        if self.config.get("provider", "bind") != "bind":
+            return
         self.unit.status = ops.MaintenanceStatus("installing BIND 9")
         try:
             self.machine.ensure_packages()
@@ -261,6 +276,8 @@ class FederationDnsCharm(ops.CharmBase):
     def _on_show_zone(self, event: ops.ActionEvent) -> None:
         try:
             settings, _ = self._for_action()
+            if not settings.own_server:
+                raise UnitError(f"the zone is at another server (provider={settings.provider})")
             zone = self.machine.zone(settings)
         except UnitError as error:
             event.fail(str(error))
@@ -315,6 +332,10 @@ class FederationDnsCharm(ops.CharmBase):
         trouble = self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]
+        try:
+            _ = self.target(settings)
+        except ProviderTrouble as error:
+            return [ops.BlockedStatus(str(error))]
         if place is None:
             return [ops.WaitingStatus("Juju gives no address yet")]
         problems = [text for text in (self.problem, self.signing.problem) if text]
@@ -324,7 +345,7 @@ class FederationDnsCharm(ops.CharmBase):
         return [*found, *self._serving(settings, place)]
 
     def _serving(self, settings: Settings, place: Place) -> list[ops.StatusBase]:
-        silent = self.machine.running_not()
+        silent = self.machine.running_not(own_server=settings.own_server)
         if silent:
             self._said = told.SILENT if federation_dns_unit.AGENT in silent else told.OTHER
             return [ops.WaitingStatus(f"not running: {' '.join(silent)}")]
@@ -358,6 +379,13 @@ class FederationDnsCharm(ops.CharmBase):
             {entry.region for entry in known.entries},
             agent_verdict.time_is_up(self._began, changed=self._changed),
         )
+
+
+def _ports(settings: Settings) -> list[ops.Port]:
+    """Return what is open to others: the mesh, and the name server where it is this unit's."""
+    dns = ["tcp", "udp"] if settings.own_server else []
+    found = [ops.Port(protocol, settings.dns_port) for protocol in dns]
+    return [*found, ops.Port("tcp", settings.port)]
 
 
 def _heard(relation: ops.Relation) -> Heard:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from federation_interfaces.cluster import CHARMS_NAMESPACE, Account, Rule
 from federation_interfaces.federation_mesh import MeshEntry
@@ -12,6 +12,7 @@ from federation_interfaces.fields import (
     ConfiguredRegion,
     check_address,
     check_network,
+    if_any,
 )
 from pydantic import (
     BaseModel,
@@ -78,6 +79,10 @@ ZoneName = Annotated[
 ]
 
 
+ConfiguredAddress = Annotated[str, if_any(check_address)]
+ConfiguredEmail = Annotated[str, Field(max_length=255, pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$")]
+
+
 class Settings(BaseModel):
     """The charm's configuration, read and checked."""
 
@@ -88,6 +93,10 @@ class Settings(BaseModel):
     dnssec: bool = False
     secondaries: tuple[tuple[str, str], ...] = ()
     secondaries_key: object = None  # Juju's secret, as ops gives it
+    provider: Literal["bind", "designate", "rfc2136"] = "bind"
+    designate_email: ConfiguredEmail = ""
+    rfc2136_server: ConfiguredAddress = ""
+    rfc2136_port: int = Field(default=53, ge=1, le=65535)
     region: ConfiguredRegion = ""
     address_ranges: tuple[str, ...] = ()
     ca_certificate: ConfiguredCertificates = ""
@@ -115,6 +124,11 @@ class Settings(BaseModel):
         return tuple(_server(part.strip()) for part in value.split(",") if part.strip())
 
     @property
+    def own_server(self) -> bool:
+        """Whether this unit's BIND is the authority."""
+        return self.provider == "bind"
+
+    @property
     def all_zones(self) -> tuple[str, ...]:
         """The federation's zone, then the others, each once."""
         return tuple(dict.fromkeys((self.zone, *self.zones)))
@@ -123,6 +137,10 @@ class Settings(BaseModel):
     def _ordered(self) -> "Settings":
         if self.evict_after < self.withdraw_after:
             raise ValueError("evict-after must not be shorter than withdraw-after")
+        if not self.own_server and (self.dnssec or self.secondaries):
+            raise ValueError(
+                "dnssec and secondaries are for provider=bind: leave them to the server"
+            )
         if len({self.port, self.dns_port, self.metrics_port}) != 3:
             raise ValueError("port, dns-port and metrics-port must differ")
         return self

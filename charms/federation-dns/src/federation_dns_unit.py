@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dns_provider
 import yaml
 from charmlibs import passwd, systemd
+from dns_provider import Target
 from dns_settings import (
     ACCOUNT,
     AGENT_UNIT,
@@ -71,6 +73,7 @@ class Machine:
         self.zones = root / "var/lib/bind"
         self.units = root / "etc/systemd/system"
         self.named = root / "usr/sbin/named"
+        self._bind_serves = True
         self.name_server = NameServer(
             self.bind,
             self.zones,
@@ -130,8 +133,8 @@ class Machine:
         make_directory(self.data, mode=0o755)
         make_directory(self.data / "state", mode=0o700, user=self.user)
 
-    def ensure_keys(self, place: Place) -> None:
-        """Make the agent's key and certificate, and the TSIG key, once; they never leave."""
+    def ensure_keys(self, place: Place, *, own_server: bool = True) -> None:
+        """Make the agent's key and certificate, and BIND's TSIG key, once; they never leave."""
         key, certificate = self.settings / "agent.key", self.settings / "agent.crt"
         if not key.exists() or not certificate.exists():
             from federation_dns import keys
@@ -141,7 +144,7 @@ class Machine:
             _ = keys.generate(place.region, place.address, self.settings, now())
         hand_over(key, user=self.user)
         path = self.bind / "tsig.key"
-        if not path.exists():
+        if own_server and not path.exists():
             from federation_dns import bind, keys
 
             text = bind.key_file(TSIG_NAME, keys.new_secret())
@@ -188,18 +191,38 @@ class Machine:
         except NameServerError as error:
             raise UnitError(str(error)) from error
 
+    def ensure_no_server(self) -> None:
+        """Take BIND's service away: another server has the zones. What they held stays on disk."""
+        self._bind_serves = False
+        unit = self.units / f"{NAMED}.service"
+        if unit.exists():
+            _ = systemd.service_disable("--now", NAMED)
+            unit.unlink()
+
+    def ensure_secrets(self, target: Target | None) -> None:
+        """Write the other server's credential for the agent alone; what is not needed goes."""
+        files = {} if target is None else target.files
+        for name in dns_provider.FILES:
+            path = self.settings / name
+            if name in files:
+                _ = write_file(path, files[name], user=self.user)
+            else:
+                path.unlink(missing_ok=True)
+
     def ensure_peers(self, entries: Sequence[MeshEntry]) -> bool:
         """Write peers.json, which the agent then reads again; True if it changed."""
         body = {"version": 1, "entries": [entry.model_dump(mode="json") for entry in entries]}
         return write_file(self.data / "peers.json", json.dumps(body, indent=1), mode=0o644)
 
-    def ensure_agent(self, settings: Settings, place: Place) -> bool:
+    def ensure_agent(self, settings: Settings, place: Place, target: Target | None = None) -> bool:
         """Write the agent's configuration and unit; True if anything changed."""
-        text = yaml.safe_dump(self.agent_configuration(settings, place), sort_keys=False)
+        whole = self.agent_configuration(settings, place, target)
+        text = yaml.safe_dump(whole, sort_keys=False)
         changed = write_file(self.settings / "agent.yaml", text, mode=0o640, group=self.user)
         unit = AGENT_UNIT.format(
             user=self.user,
-            group=self.group,
+            # Without BIND there is no such group, and systemd would not start the unit.
+            group=self.group if target is None else self.user,
             sandbox=SANDBOX,
             state=self.data / "state",
             command=f"{self.python} -m federation_dns.cli agent --config "
@@ -208,8 +231,17 @@ class Machine:
         unit += f"# federation-dns {version()}\n"
         return write_file(self.units / f"{AGENT}.service", unit, mode=0o644) or changed
 
-    def agent_configuration(self, settings: Settings, place: Place) -> dict[str, Any]:
+    def agent_configuration(
+        self, settings: Settings, place: Place, target: Target | None = None
+    ) -> dict[str, Any]:
         """Return agent.yaml's content (docs/design.md, section 4)."""
+        own = {
+            "type": "rfc2136",
+            "server": "127.0.0.1",
+            "port": settings.dns_port,
+            "key-name": TSIG_NAME,
+            "key-file": str(self.bind / "tsig.key"),
+        }
         return {
             "region": place.region,
             "zone": settings.zone,
@@ -222,13 +254,7 @@ class Machine:
             "peers": str(self.data / "peers.json"),
             "state": str(self.data / "state"),
             "kubeconfig": str(self.settings / "kubeconfig"),
-            "provider": {
-                "type": "rfc2136",
-                "server": "127.0.0.1",
-                "port": settings.dns_port,
-                "key-name": TSIG_NAME,
-                "key-file": str(self.bind / "tsig.key"),
-            },
+            "provider": own if target is None else target.configuration,
             "ttl": settings.ttl,
             "withdraw-after": settings.withdraw_after,
             "evict-after": settings.evict_after,
@@ -249,6 +275,8 @@ class Machine:
             if bind_changed or agent_changed:
                 _ = systemd.daemon_reload()
             for name, changed in ((NAMED, bind_changed), (AGENT, agent_changed)):
+                if name == NAMED and not self._bind_serves:
+                    continue
                 if changed:
                     _ = systemd.service_enable(name)
                 if changed or not systemd.service_running(name):
@@ -271,9 +299,10 @@ class Machine:
         except systemd.SystemdError as error:
             raise UnitError(f"a service does not start: {error}") from error
 
-    def running_not(self) -> list[str]:
+    def running_not(self, *, own_server: bool = True) -> list[str]:
         """Return the services that do not run."""
-        return [name for name in (NAMED, AGENT) if not systemd.service_running(name)]
+        names = (NAMED, AGENT) if own_server else (AGENT,)
+        return [name for name in names if not systemd.service_running(name)]
 
     def starting(self, moment: datetime) -> bool:
         """Say whether the services were started so lately that silence means nothing yet."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from charm import FederationDnsCharm
+from dns_provider import Target
 from dns_settings import Place, Settings
 from federation_dns_unit import VERDICT_TIMEOUT_S, Machine, UnitError
 from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
@@ -43,6 +44,8 @@ class FakeMachine(Machine):
         self.ca = ""
         self.served = Served()
         self.parent: dict[str, Any] = {}
+        self.secrets: dict[str, str] = {}
+        self.wanted: dict[str, Any] = {}
         self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
 
     def _do(self, name: str) -> None:
@@ -56,7 +59,7 @@ class FakeMachine(Machine):
     def ensure_user(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
 
-    def ensure_keys(self, place: Place) -> None:
+    def ensure_keys(self, place: Place, *, own_server: bool = True) -> None:
         self.place = place
 
     def certificate(self) -> str:
@@ -73,7 +76,14 @@ class FakeMachine(Machine):
         self._do(f"bind {settings.zone} at {place.listen}")
         return True
 
-    def ensure_agent(self, settings: Settings, place: Place) -> bool:
+    def ensure_no_server(self) -> None:
+        self._do("no server")
+
+    def ensure_secrets(self, target: Target | None) -> None:
+        self.secrets = {} if target is None else target.files
+
+    def ensure_agent(self, settings: Settings, place: Place, target: Target | None = None) -> bool:
+        self.wanted = self.agent_configuration(settings, place, target)
         self._do(f"agent {place.region}")
         return True
 
@@ -91,7 +101,7 @@ class FakeMachine(Machine):
         self.watched = unit
         self.noted.parent.mkdir(parents=True, exist_ok=True)
 
-    def running_not(self) -> list[str]:
+    def running_not(self, *, own_server: bool = True) -> list[str]:
         return self.down
 
     def starting(self, moment: datetime) -> bool:
