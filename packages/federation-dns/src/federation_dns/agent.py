@@ -26,6 +26,7 @@ from federation_dns.config import (
 from federation_dns.core import Core, Member, Settings
 from federation_dns.mesh import Mesh
 from federation_dns.plan import Rules
+from federation_dns.prober import Prober
 from federation_dns.providers import Provider
 from federation_dns.publisher import Publisher
 from federation_dns.server import MeshServer, MetricsServer
@@ -142,6 +143,7 @@ class Agent:
                 config.holds,
                 config.all_zones,
                 config.secondaries,
+                config.pace,
             ),
             members(self.peers),
             disk.next_incarnation(config.state, wall),
@@ -158,6 +160,7 @@ class Agent:
         self.watcher = (
             Watcher(config.kubeconfig, self.core, time.monotonic) if config.kubeconfig else None
         )
+        self.prober = Prober(self.core.health.probes, time.monotonic, config.reply_timeout)
         self.publishers = [
             publisher for zone in config.all_zones if (publisher := self._publisher(zone))
         ]
@@ -219,7 +222,13 @@ class Agent:
         await self.mesh.set_peers(self.peers)
         await self.server.set_peers(self.peers)
         collector = metrics.AgentCollector(
-            self.core, self.mesh, self.publishers, lambda: self.peers, time.monotonic, time.time
+            self.core,
+            self.mesh,
+            self.publishers,
+            self.prober,
+            lambda: self.peers,
+            time.monotonic,
+            time.time,
         )
         self.metrics = MetricsServer(metrics.registry(collector), self.health)
         if self.config.metrics is not None:
@@ -251,6 +260,8 @@ class Agent:
             group.create_task(self._files())
             if self.watcher is not None:
                 group.create_task(self.watcher.run())
+            if self.config.service_probes > 0:
+                group.create_task(self.prober.run())
             for publisher in self.publishers:
                 group.create_task(publisher.run())
 

@@ -136,7 +136,14 @@ def verdict(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE) -
             )
         )
     _table(rows)
-    for line in (body["explain"], *body["notes"]):
+    if body.get("services"):
+        rows = [("SERVICE", "REGION", "ADDRESS", "DNS", "WHY")]
+        for s in body["services"]:
+            stands = "withdrawn" if s["withdrawn"] else "in"
+            rows.append((s["service"], s["region"], s["address"], stands, s["explain"]))
+        _print("")
+        _table(rows)
+    for line in (body["explain"], *body.get("returning", {}).values(), *body["notes"]):
         _print(line)
 
 

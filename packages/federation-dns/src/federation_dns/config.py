@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from federation_dns.names import Name
+from federation_dns.probes import Pace
 from federation_dns.verdict import Holds
 
 ZoneName = Annotated[
@@ -127,6 +128,8 @@ class Config(_Kebab):
     evict_after: Seconds = 20.0
     return_after: Seconds = 30.0
     compare_interval: Seconds = 2.0
+    service_probe_interval: Seconds = 5.0
+    service_probes: float = Field(default=100.0, ge=0, le=10_000, allow_inf_nan=False)
     flap: Flap = Flap()
     max_deletes: int = Field(default=5, ge=0)
     max_deletes_share: float = Field(default=0.3, ge=0, le=1)
@@ -160,6 +163,11 @@ class Config(_Kebab):
     def reply_timeout(self) -> float:
         """How long a vote's answer may take; a slow link is not a dead one."""
         return min(2.0, 0.4 * self.withdraw_after)
+
+    @property
+    def pace(self) -> Pace:
+        """How services' addresses are probed; no probe takes longer than a vote's answer."""
+        return Pace(self.service_probe_interval, self.service_probes, self.withdraw_after)
 
     @property
     def holds(self) -> Holds:

@@ -12,6 +12,8 @@ from typing import Any
 
 from federation_dns import explain
 from federation_dns import zone as zones
+from federation_dns.health import Accusation, Health, HealthMemory
+from federation_dns.probes import Pace
 from federation_dns.verdict import (
     Ballot,
     Holds,
@@ -26,6 +28,10 @@ from federation_dns.verdict import (
 )
 from federation_dns.wire import VoteMessage
 from federation_dns.zone import Key, RecordSet, RegionState, RegionView, Service, Zone
+
+# Thirty regions of a thousand services are built in some tenths of a second. States that change
+# all the time must not leave the agent without time for votes; a verdict never waits.
+_SECONDS_A_SERVICE = 1 / 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Settings:
     holds: Holds
     zones: tuple[str, ...] = ()
     secondaries: tuple[str, ...] = ()
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Memory:
     records: Mapping[Key, RecordSet] = field(default_factory=dict[Key, RecordSet])
     marks: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     pins: Mapping[str, str] = field(default_factory=dict[str, str])
+    health: HealthMemory = field(default_factory=HealthMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What became of a vote: whether it counted, and whether its state should be fetched."""
+    """What became of a vote: whether it counted, and what of its member should be fetched."""
 
     accepted: bool
     fetch: bool = False
+    accused: bool = False
 
 
 class Core:
@@ -123,9 +132,13 @@ class Core:
         self._former: dict[str, RegionState] = {}
         self._ballots: dict[str, Ballot] = {}
         self._ears = Observations(now, set(memory.marks) | set(memory.states))
+        self.health = Health(settings.region, settings.pace, settings.holds, memory.health)
         self._own_sequence = 0
+        self._fresh = settings.holds.fresh_for
         self._shown: object = None
         self._dirty = True
+        self._states_moved = True
+        self._states_due = now
         self._remember = True
         self.judgement = judge(now, {}, {}, {}, {}, settings.holds)
         self.wanted = Zone(self._last, complete=False)
@@ -140,6 +153,7 @@ class Core:
             self._former[name] = self.states.pop(name)
         gone = (set(self.members) | set(self._marks) | set(self.standings)) - set(found)
         self._ears.forget(gone)
+        self.health.forget(gone)
         for name in gone:
             self._marks.pop(name, None)
             self._ballots.pop(name, None)
@@ -149,11 +163,12 @@ class Core:
             self._former.pop(name, None)
             if self._pins.get(name, member.pin) != member.pin:  # a new identity counts anew
                 self._marks.pop(name, None)
+                self.health.forget([name])
                 if name in self.states and name != self.settings.region:
                     self.states[name] = replace(self.states[name], incarnation=0, sequence=0)
         self._pins = {name: m.pin for name, m in found.items()}
         self.members = found
-        self._dirty = self._remember = True
+        self._dirty = self._states_moved = self._remember = True
 
     def set_overrides(self, overrides: Sequence[Override]) -> None:
         """Take the operators' words; when they end is seen at each tick."""
@@ -168,7 +183,7 @@ class Core:
         self._own_sequence += 1
         state = RegionState(self.settings.region, self.incarnation, self._own_sequence, kept)
         self.states[self.settings.region] = state
-        self._dirty = self._remember = True
+        self._states_moved = self._remember = True
         return True
 
     def heard(self, now: float, message: VoteMessage) -> Heard:
@@ -184,7 +199,8 @@ class Core:
         self._marks[name] = mark
         self._ears.heard(name, now)
         self._ballots[name] = Ballot(dict(message.ages), now, message.api)
-        return Heard(accepted=True, fetch=self._is_newer(message))
+        accused = self.health.is_newer(name, message.incarnation, message.accused)
+        return Heard(accepted=True, fetch=self._is_newer(message), accused=accused)
 
     def _is_newer(self, message: VoteMessage) -> bool:
         if message.state == 0 or self.members[message.region].role != "region":
@@ -206,8 +222,13 @@ class Core:
             return False
         self.states[state.region] = state
         self.wire_notes[state.region] = notes
-        self._dirty = self._remember = True
+        self._states_moved = self._remember = True
         return True
+
+    def take_accusation(self, accusation: Accusation) -> None:
+        """Take what a peer accuses, fetched from that very peer."""
+        if accusation.region in self.members and accusation.region != self.settings.region:
+            self.health.take(accusation)
 
     # --- what goes out ---
 
@@ -221,6 +242,7 @@ class Core:
             sequence=self.sequence,
             state=self._own_sequence,
             api=self.api,
+            accused=self.health.sequence,
             ages={m: None if age is None else round(age, 3) for m, age in ages.items()},
         )
 
@@ -239,6 +261,7 @@ class Core:
         slept = self._ears.tick(now, self.settings.holds.fresh_for)
         if slept:
             say.append(f"this agent slept {slept:.1f} s; that time proves nothing about others")
+            self.health.probes.doubt(self.states)
         ages = self._ears.ages(now, (m for m in self.members if m != self.settings.region))
         ballots = {**self._ballots, self.settings.region: Ballot(ages, now, self.api)}
         roles: dict[str, Role] = {name: m.role for name, m in self.members.items()}
@@ -251,6 +274,17 @@ class Core:
         say += self._changes(judged)
         self.judgement = judged
         self.standings = dict(judged.standings)
+        if self._states_moved and now >= self._states_due:
+            count = sum(len(state.services) for state in self.states.values())
+            self._states_due = now + count * _SECONDS_A_SERVICE
+            self._states_moved = False
+            self._dirty = True
+            self.health.take_states(now, self.states, self._allowed)
+        heard = [m for m, age in ages.items() if age is not None and age < self._fresh]
+        moved = self.health.tick(now, judged, heard)
+        if moved is not None:
+            say += moved
+            self._dirty = self._remember = True
         publish = self._dirty and self._rebuild()
         remember, self._remember = self._remember or publish, False
         return Batch(tuple(say), publish, remember)
@@ -284,7 +318,15 @@ class Core:
     def _rebuild(self) -> bool:
         self._dirty = False
         views = [
-            RegionView(m.name, self.states.get(m.name), self._out(m.name), m.ranges, m.nameserver)
+            RegionView(
+                m.name,
+                self.states.get(m.name),
+                self._out(m.name),
+                m.ranges,
+                m.nameserver,
+                self.health.failed(m.name),
+                self.health.waiting(m.name),
+            )
             for m in self.members.values()
             if m.role == "region"
         ]
@@ -316,6 +358,10 @@ class Core:
         kept = {key: r for key, r in self._last.items() if key[0] not in names}
         return {**kept, **wanted.records}
 
+    def _allowed(self, region: str, address: str) -> bool:
+        member = self.members.get(region)
+        return member is not None and zones.refused(address, member.ranges) is None
+
     def _out(self, region: str) -> bool:
         finding = self.judgement.findings.get(region)
         return finding is not None and finding.withdrawn
@@ -323,9 +369,12 @@ class Core:
     def verdict(self, now: float, extra: Iterable[str] = ()) -> dict[str, Any]:
         """`GET /v1/verdict`."""
         notes = [*self.wanted.notes, *(n for ns in self.wire_notes.values() for n in ns), *extra]
-        return explain.document(
-            self.settings.region, self.verdict_sequence, now, self.judgement, notes
-        )
+        return {
+            **explain.document(
+                self.settings.region, self.verdict_sequence, now, self.judgement, notes
+            ),
+            **self.health.document(now, self.judgement.electorate),
+        }
 
     def memory(self) -> Memory:
         """What belongs on disk."""
@@ -335,4 +384,5 @@ class Core:
             dict(self._last),
             dict(self._marks),
             self._pins,
+            self.health.memory(),
         )

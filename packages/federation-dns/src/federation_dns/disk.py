@@ -18,7 +18,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from federation_dns.core import Memory, Override
+from federation_dns.health import HealthMemory
 from federation_dns.names import Name
+from federation_dns.probes import Target
 from federation_dns.verdict import Said, Standing
 from federation_dns.wire import WireError, dump_state, parse_state
 from federation_dns.zone import Key, RecordSet
@@ -65,6 +67,14 @@ class _Standing(BaseModel):
     withdrawals: tuple[float, ...]
 
 
+_Target = tuple[str, str, str, str]
+
+
+class _Address(BaseModel):
+    target: _Target
+    standing: _Standing
+
+
 class _Saved(BaseModel):
     format: Literal[1]
     region: str
@@ -76,6 +86,8 @@ class _Saved(BaseModel):
     aliases: tuple[RecordSet, ...] = ()  # apart: the version before this one knows no CNAME
     marks: dict[str, tuple[int, int]]
     pins: dict[str, str]
+    accused: tuple[_Target, ...] = ()
+    addresses: tuple[_Address, ...] = ()
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -137,29 +149,34 @@ def save_memory(
     state: Path, region: str, zone: str, memory: Memory, now: float, wall: float
 ) -> None:
     """Write the memory; its monotonic times become ages."""
-    standings = {
-        name: {
-            "withdrawn": s.withdrawn,
-            "evicted": s.evicted,
-            "changed": now - s.changed,
-            "withdrawals": [now - at for at in s.withdrawals],
-        }
-        for name, s in memory.standings.items()
-    }
     records = [r for _, r in sorted(memory.records.items())]
     body: dict[str, Any] = {
         "format": _FORMAT,
         "region": region,
         "zone": zone,
         "wall": wall,
-        "standings": standings,
+        "standings": {name: _aged(s, now) for name, s in memory.standings.items()},
         "states": {name: dump_state(s) for name, s in memory.states.items()},
         "records": [asdict(r) for r in records if r.type != "CNAME"],
         "aliases": [asdict(r) for r in records if r.type == "CNAME"],
         "marks": {name: list(mark) for name, mark in memory.marks.items()},
         "pins": dict(memory.pins),
+        "accused": sorted(memory.health.accused),
+        "addresses": [
+            {"target": target, "standing": _aged(s, now)}
+            for target, s in sorted(memory.health.standings.items())
+        ],
     }
     write(state / MEMORY, seal(body))
+
+
+def _aged(standing: Standing, now: float) -> dict[str, Any]:
+    return {
+        "withdrawn": standing.withdrawn,
+        "evicted": standing.evicted,
+        "changed": now - standing.changed,
+        "withdrawals": [now - at for at in standing.withdrawals],
+    }
 
 
 def load_memory(state: Path, region: str, zone: str, now: float, wall: float) -> Memory:
@@ -189,18 +206,23 @@ def load_memory(state: Path, region: str, zone: str, now: float, wall: float) ->
             f"{zone}: {mend}"
         )
     # The wall clock may have jumped meanwhile; an age can then only be too short, never negative.
-    passed = max(0.0, wall - saved.wall)
-    standings = {
-        name: Standing(
-            withdrawn=s.withdrawn,
-            evicted=s.evicted,
-            changed=now - s.changed - passed,
-            withdrawals=tuple(now - age - passed for age in s.withdrawals),
-        )
-        for name, s in saved.standings.items()
-    }
+    zero = now - max(0.0, wall - saved.wall)
+    standings = {name: _standing(s, zero) for name, s in saved.standings.items()}
+    health = HealthMemory(
+        frozenset(Target(*target) for target in saved.accused),
+        {Target(*a.target): _standing(a.standing, zero) for a in saved.addresses},
+    )
     records: dict[Key, RecordSet] = {(r.name, r.type): r for r in (*saved.records, *saved.aliases)}
-    return Memory(standings, states, records, saved.marks, saved.pins)
+    return Memory(standings, states, records, saved.marks, saved.pins, health)
+
+
+def _standing(saved: _Standing, zero: float) -> Standing:
+    return Standing(
+        withdrawn=saved.withdrawn,
+        evicted=saved.evicted,
+        changed=zero - saved.changed,
+        withdrawals=tuple(zero - age for age in saved.withdrawals),
+    )
 
 
 def next_incarnation(state: Path, wall: float) -> int:

@@ -34,6 +34,7 @@ class Link:
     session: aiohttp.ClientSession
     asking: int = 0
     fetching: bool = False
+    fetching_accused: bool = False
     trouble: str = ""
     latency: float | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -130,18 +131,14 @@ class Mesh:
         if heard.fetch and link is not None and not link.fetching:
             link.fetching = True
             self._start(link, self._fetch(link))
+        if heard.accused and link is not None and not link.fetching_accused:
+            link.fetching_accused = True
+            self._start(link, self._fetch_accused(link))
         return heard
 
     async def _fetch(self, link: Link) -> None:
         try:
-            timeout = aiohttp.ClientTimeout(
-                total=_STATE_SECONDS, sock_read=max(1.0, self._config.reply_timeout)
-            )
-            async with link.session.get(
-                f"{link.peer.url}/v1/state", timeout=timeout, allow_redirects=False
-            ) as response:
-                body = await _read(response, wire.MAX_STATE)
-            state, notes = wire.parse_state(body)
+            state, notes = wire.parse_state(await self._get(link, "state"))
             if state.region != link.peer.region:
                 raise wire.WireError(f"{link.peer.region} speaks for somebody else")
             self._core.take_state(state, notes)
@@ -149,6 +146,26 @@ class Mesh:
             self._trouble(link, error)
         finally:
             link.fetching = False
+
+    async def _fetch_accused(self, link: Link) -> None:
+        try:
+            accusation = wire.parse_accusation(await self._get(link, "accused"))
+            if accusation.region != link.peer.region:
+                raise wire.WireError(f"{link.peer.region} speaks for somebody else")
+            self._core.take_accusation(accusation)
+        except (aiohttp.ClientError, wire.WireError, OSError, TimeoutError) as error:
+            self._trouble(link, error)
+        finally:
+            link.fetching_accused = False
+
+    async def _get(self, link: Link, what: str) -> bytes:
+        timeout = aiohttp.ClientTimeout(
+            total=_STATE_SECONDS, sock_read=max(1.0, self._config.reply_timeout)
+        )
+        async with link.session.get(
+            f"{link.peer.url}/v1/{what}", timeout=timeout, allow_redirects=False
+        ) as response:
+            return await _read(response, wire.MAX_STATE)
 
     def _trouble(self, link: Link, error: Exception) -> None:
         text = str(error) or type(error).__name__

@@ -16,6 +16,7 @@ from federation_dns import keys
 from federation_dns.config import Peers
 from federation_dns.core import Core
 from federation_dns.mesh import Mesh
+from federation_dns.prober import Prober
 from federation_dns.publisher import Publisher
 
 _P = "federation_dns_"
@@ -29,6 +30,7 @@ class AgentCollector(Collector):
         core: Core,
         mesh: Mesh,
         publishers: Sequence[Publisher],
+        prober: Prober,
         peers: Callable[[], Peers],
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -36,6 +38,7 @@ class AgentCollector(Collector):
         self._core = core
         self._mesh = mesh
         self._publishers = publishers
+        self._prober = prober
         self._peers = peers
         self._clock = clock
         self._wall = wall
@@ -44,6 +47,7 @@ class AgentCollector(Collector):
         """All metrics."""
         yield from self._verdict()
         yield from self._links()
+        yield from self._services()
         yield from self._zone()
         yield from self._certificates()
 
@@ -98,6 +102,30 @@ class AgentCollector(Collector):
             count = CounterMetricFamily(f"{_P}{name}", text)
             count.add_metric([], value)
             yield count
+
+    def _services(self) -> Iterable[Metric]:
+        health = self._core.health
+        yield _gauge("probe_targets", "Services' addresses that are probed.", len(health.probes))
+        for name, text, value in (
+            ("probes", "Connections that were tried to services' addresses.", self._prober.asked),
+            ("probes_missed", "Those that were not made.", self._prober.missed),
+        ):
+            count = CounterMetricFamily(f"{_P}{name}", text)
+            count.add_metric([], value)
+            yield count
+        out = GaugeMetricFamily(
+            f"{_P}addresses_withdrawn",
+            "Addresses out of their service's answer by a majority of probes.",
+            labels=["region"],
+        )
+        back = GaugeMetricFamily(
+            f"{_P}region_returning", "Whether the region comes back in steps.", labels=["region"]
+        )
+        for region in self._core.judgement.findings:
+            out.add_metric([region], len(health.failed(region)))
+            back.add_metric([region], float(region in health.ramps))
+        yield out
+        yield back
 
     def _zone(self) -> Iterable[Metric]:
         services = GaugeMetricFamily(

@@ -6,6 +6,7 @@ strategy    `all` (default), `weighted`, `failover` or `local`; `federation_dns.
 weights     `palermo=3,napoli=0`, 0 to 1000 each, 1 where a region isn't named
 order       `palermo,catania`: who answers, for as long as it stands; the others follow by name
 zones       `fed.example,example.org`, of those that the configuration names; default: the first
+probe       a TCP port that its addresses are probed at, or `off`; default: its first TCP port
 hostname    `shop.example.org`, up to eight: names of the user's own, as CNAMEs to the service's
 ==========  =======================================================================================
 
@@ -56,11 +57,13 @@ class Asked:
     Attributes:
         policy: as far as it could be read.
         ttl: None: the federation's.
+        probe: None: what the service's ports say; 0: none.
         faults: the annotations that could not be read, and what would be right.
     """
 
     policy: Policy = DEFAULT
     ttl: int | None = None
+    probe: int | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -100,12 +103,20 @@ def read(annotations: Mapping[str, object]) -> Asked:
             hostnames,
         ),
         ttl,
+        value("probe", _probe, "a TCP port, or 'off'"),
         tuple(faults),
     )
 
 
 def _ttl(raw: str) -> int | None:
     right = raw.isascii() and raw.isdigit() and 1 <= int(raw[:6]) <= 3600
+    return int(raw) if right else None
+
+
+def _probe(raw: str) -> int | None:
+    if raw == "off":
+        return 0
+    right = raw.isascii() and raw.isdigit() and len(raw) <= 5 and 1 <= int(raw) <= 65535
     return int(raw) if right else None
 
 

@@ -49,6 +49,7 @@ class MeshServer:
         app = web.Application(client_max_size=wire.MAX_VOTE)
         app.router.add_post("/v1/votes", self._votes)
         app.router.add_get("/v1/state", self._state)
+        app.router.add_get("/v1/accused", self._accused)
         app.router.add_get("/v1/verdict", self._verdict)
         app.router.add_get("/v1/zone", self._zone)
         app.router.add_get("/v1/peers", self._peers)
@@ -122,6 +123,10 @@ class MeshServer:
         if state is None:
             raise web.HTTPNotFound(text="the own cluster has not been read yet")
         return _json(wire.dump_state(state))
+
+    async def _accused(self, request: web.Request) -> web.Response:
+        self._member(request)
+        return _json(wire.dump_accusation(self._core.health.own(self._core.incarnation)))
 
     async def _verdict(self, _request: web.Request) -> web.Response:
         return _json(self._core.verdict(self._clock(), self._notes()))

@@ -43,6 +43,15 @@ class Offer:
     ttl: int | None = None
     policy: Policy = DEFAULT
     created: int = 0
+    waits: bool = False
+    failed: frozenset[str] = frozenset()
+
+    @property
+    def well(self) -> tuple[str, ...]:
+        """Its addresses that no majority accuses."""
+        if not self.failed:
+            return self.addresses
+        return tuple(a for a in self.addresses if a not in self.failed)
 
 
 @dataclass(frozen=True, slots=True)

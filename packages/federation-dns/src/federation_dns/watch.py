@@ -79,8 +79,18 @@ def service_of(item: Object) -> Found | None:
         asked.ttl,
         asked.policy,
         _seconds(meta.get("creationTimestamp")),
+        _tcp(spec.get("ports")) if asked.probe is None else asked.probe,
     )
     return Found(service, asked.faults)
+
+
+def _tcp(ports: object) -> int:
+    """The first TCP port of a Service; 0 if it has none."""
+    for port in ports if isinstance(ports, list) else ():
+        if isinstance(port, dict) and port.get("protocol", "TCP") == "TCP":
+            number = port.get("port")
+            return number if isinstance(number, int) and 0 < number < 65536 else 0
+    return 0
 
 
 def _seconds(when: object) -> int:

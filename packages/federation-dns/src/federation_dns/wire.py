@@ -1,8 +1,8 @@
 """What agents say to each other: small votes, big states. Parsing hostile input is here.
 
-A vote is about 300 bytes and goes out every probe interval. A state goes out when asked for, which
-a peer does when the vote names a newer one. One bad service harms only itself: it is left out, and
-said.
+A vote is about 300 bytes and goes out every probe interval. A state, and what a member accuses of
+services' addresses, go out when asked for, which a peer does when the vote names newer ones. One
+bad service harms only itself: it is left out, and said.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from federation_dns.health import Accusation
 from federation_dns.names import Name
 from federation_dns.policy import (
     DEFAULT,
@@ -23,12 +24,14 @@ from federation_dns.policy import (
     Policy,
     Strategy,
 )
+from federation_dns.probes import Target
 from federation_dns.verdict import Vote
 from federation_dns.zone import RegionState, Service
 
 MAX_VOTE = 64 * 1024
 MAX_STATE = 4 * 1024 * 1024
 MAX_SERVICES = 10_000
+MAX_ACCUSED = 10_000
 
 Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Age = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
@@ -52,6 +55,7 @@ class VoteMessage(BaseModel):
     sequence: Count
     state: Count = 0
     api: Vote = "unknown"
+    accused: Count = 0
     ages: dict[Name, Age | None] = Field(default_factory=dict, max_length=64)
 
 
@@ -65,6 +69,7 @@ class _Service(BaseModel):
     ttl: Annotated[int, Field(ge=1, le=3600)] | None = None
     created: Count = 0
     policy: Any = None
+    probe: Annotated[int, Field(ge=0, le=65535, strict=True)] = 0
 
 
 class _Policy(BaseModel):
@@ -133,7 +138,7 @@ def parse_state(body: bytes) -> tuple[RegionState, tuple[str, ...]]:
         policy = _policy(s.policy)
         strange += policy is None
         services[s.namespace, s.name] = Service(
-            s.namespace, s.name, s.addresses, s.ready, s.ttl, policy or DEFAULT, s.created
+            s.namespace, s.name, s.addresses, s.ready, s.ttl, policy or DEFAULT, s.created, s.probe
         )
     notes: list[str] = []
     if bad:
@@ -174,6 +179,7 @@ def dump_state(state: RegionState) -> dict[str, Any]:
                 "ready": s.ready,
                 "ttl": s.ttl,
                 **({"created": s.created} if s.created else {}),
+                **({"probe": s.probe} if s.probe else {}),
                 **({"policy": _dump_policy(s.policy)} if s.policy != DEFAULT else {}),
             }
             for s in state.services
@@ -187,6 +193,52 @@ def _dump_policy(policy: Policy) -> dict[str, Any]:
         **({} if policy.strategy == "all" else {"strategy": policy.strategy}),
         **({"weights": dict(policy.weights)} if policy.weights else {}),
         **{name: list(found) for name, found in lists.items() if found},
+    }
+
+
+class _Accusation(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: Literal[1] = 1
+    region: Name
+    incarnation: Count
+    sequence: Count
+    accused: dict[Name, Annotated[list[Any], Field(max_length=MAX_ACCUSED)]] = Field(max_length=64)
+
+
+def parse_accusation(body: bytes) -> Accusation:
+    """Parse what a member accuses; an entry that is none is left out.
+
+    Raises:
+        WireError: it is no accusation.
+    """
+    if len(body) > MAX_STATE:
+        raise WireError("the accusation is too big")
+    try:
+        found = _Accusation.model_validate(_json(body))
+    except ValidationError as error:
+        raise WireError(f"the accusation is malformed ({error.error_count()} faults)") from error
+    targets = frozenset(
+        Target(region, *entry)
+        for region, entries in found.accused.items()
+        for entry in entries
+        if isinstance(entry, list) and len(entry) == 3
+        if all(isinstance(part, str) and len(part) <= 64 for part in entry)
+    )
+    return Accusation(found.region, found.incarnation, found.sequence, targets)
+
+
+def dump_accusation(accusation: Accusation) -> dict[str, Any]:
+    """An accusation as JSON data (`GET /v1/accused`)."""
+    accused: dict[str, list[list[str]]] = {}
+    for target in sorted(accusation.targets):
+        accused.setdefault(target.region, []).append(list(target[1:]))
+    return {
+        "version": 1,
+        "region": accusation.region,
+        "incarnation": accusation.incarnation,
+        "sequence": accusation.sequence,
+        "accused": accused,
     }
 
 

@@ -5,7 +5,8 @@ strategy says: `federation_dns.strategy`), `<service>.<namespace>.svc.<region>.<
 CNAMEs that users ask for (`federation_dns.alias`). Beside each name stands its owner, a TXT record
 at `_federation.<name>`.
 
-Never empty: where no region that stands has ready endpoints, a name keeps, in this order, the
+Never empty: where no region that stands has ready endpoints whose addresses can be connected to, a
+name keeps, in this order, those of a region that is on its way back, those that are accused, the
 addresses that are ready in withdrawn regions, what it answered last as far as it still exists,
 every known address, its last answer. The name of one region keeps its answer when that region is
 withdrawn, since there is nowhere else to send its users.
@@ -21,7 +22,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from federation_dns import alias, strategy
@@ -38,7 +39,7 @@ _MOST_NOTES = 40
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One federated Service in one region."""
+    """One federated Service in one region; `probe` is the TCP port to ask, 0 if none is."""
 
     namespace: str
     name: str
@@ -47,6 +48,7 @@ class Service:
     ttl: int | None = None
     policy: Policy = DEFAULT
     created: int = 0
+    probe: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,25 @@ class RegionState:
 
 @dataclass(frozen=True, slots=True)
 class RegionView:
-    """One region as the zone's builder sees it; `state` is None until it has been heard once."""
+    """One region as the zone's builder sees it.
+
+    Attributes:
+        name: the region.
+        state: None until it has been heard once.
+        out: it is withdrawn.
+        ranges: where its addresses may lie.
+        nameserver: its authority.
+        failed: addresses that a majority cannot connect to: namespace, name, address.
+        waiting: services whose step has not come since it returned: namespace, name.
+    """
 
     name: str
     state: RegionState | None
     out: bool
     ranges: tuple[str, ...]
     nameserver: str | None = None
+    failed: frozenset[tuple[str, str, str]] = frozenset()
+    waiting: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +201,8 @@ class _Records:
             targets[zone] = everywhere
             for offer in found:
                 alone = service_name(name, namespace, zone, offer.region)
-                _put(self.records, alone, ttl, offer.addresses or _last(alone, self._last))
+                chosen = offer.well or offer.addresses or _last(alone, self._last)
+                _put(self.records, alone, ttl, chosen)
         created = alias.created(o.created for o in found)
         self._claims += [
             alias.Claim(hostname, told, created, ttl, targets) for hostname in policy.hostnames
@@ -264,8 +279,12 @@ def _offer(
         else:
             explained.add(address)
             notes.append(f"{told}: address {address[:60]!r} left out: {reason}")
-    if region.out or service.ready <= 0:
+    place = (service.namespace, service.name)
+    waits = place in region.waiting
+    failed = {a for a in kept if (*place, a) in region.failed} if region.failed else set[str]()
+    if region.out or waits or service.ready <= 0:
         explained.update(kept)
+    explained.update(failed)
     return Offer(
         region.name,
         region.out,
@@ -274,6 +293,8 @@ def _offer(
         service.ttl,
         service.policy,
         service.created,
+        waits,
+        frozenset(failed),
     )
 
 
@@ -299,9 +320,15 @@ def _checked(address: str, ranges: tuple[str, ...]) -> tuple[str, str | None]:
 
 
 def _live(found: Iterable[Offer]) -> list[Offer]:
-    """Who may be answered: ready where it stands, else ready anywhere."""
+    """Who may be answered: what is ready where it stands, and connected to.
+
+    If there is none: what waits for its step, else what is accused (if all of it is, nobody is
+    believed), else what is ready anywhere.
+    """
     ready = [o for o in found if o.ready and o.addresses]
-    return [o for o in ready if not o.out] or ready
+    standing = [o for o in ready if not o.out]
+    well = [replace(o, addresses=o.well) for o in standing if o.well]
+    return [o for o in well if not o.waits] or well or standing or ready
 
 
 def _leftover(

@@ -48,6 +48,10 @@ EVENTS: list[tuple[str, Callable[..., object]]] = [
     (rf"{N} is cut off", lambda w, n: w.alone.add(n)),
     (rf"{N} is joined again", lambda w, n: w.alone.discard(n)),
     (rf"{N} has (no )?endpoints", lambda w, n, no: w.endpoints(n, 0 if no else 1)),
+    (rf"the service at {N} breaks", lambda w, n: w.broken.add(n)),
+    (rf"the service at {N} is mended", lambda w, n: w.broken.discard(n)),
+    (rf"{N} cannot connect to {N}", lambda w, a, b: w.blocked.add((a, b))),
+    (rf"{N} can connect to {N}", lambda w, a, b: w.blocked.discard((a, b))),
     (rf"{N} annotates (strategy|order|weights) (.+)", _ask),
     (rf"(\w+) says at {N} that {N} is (lost|healthy|cordoned) for (\d+)s", _say),
 ]

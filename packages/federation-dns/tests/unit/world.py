@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from federation_dns import wire
@@ -30,6 +31,8 @@ class World:
     asked: dict[str, Policy] = field(default_factory=dict[str, Policy])
     lives: int = 0
     changes: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    broken: set[str] = field(default_factory=set[str])
+    blocked: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     shown: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     answered: dict[str, bool] = field(default_factory=dict[str, bool])
 
@@ -50,7 +53,7 @@ class World:
             address = f"10.{list(self.roles).index(name)}.0.1"
             policy = self.asked.get(name, Policy())
             self.agents[name].take_own(
-                [Service("shop", "web", (address,), self.ready.get(name, 1), None, policy)]
+                [Service("shop", "web", (address,), self.ready.get(name, 1), None, policy, 0, 80)]
             )
 
     def die(self, name: str) -> None:
@@ -66,6 +69,20 @@ class World:
         self.ready[name] = ready
         self.own(name)
 
+    def connects(self, one: str, region: str) -> bool:
+        """Whether the service's address in a region answers an agent."""
+        if region in self.broken | self.dead.keys() or (one, region) in self.blocked:
+            return False
+        return one == region or (
+            not {one, region} & self.alone and frozenset({one, region}) not in self.cuts
+        )
+
+    def probe(self, name: str) -> None:
+        probes = self.agents[name].health.probes
+        for region in list(probes.regions):
+            while found := probes.next(region, self.now):
+                probes.answered(found[0], self.now, well=self.connects(name, region))
+
     def hears(self, one: str, other: str) -> bool:
         up = one in self.agents and other in self.agents and not {one, other} & self.asleep
         return up and not {one, other} & self.alone and frozenset({one, other}) not in self.cuts
@@ -79,6 +96,7 @@ class World:
                         self.exchange(one, other)
         for name, core in self.agents.items():
             if name not in self.asleep:
+                self.probe(name)
                 core.tick(self.now, WALL + self.now)
             answer = self.answer(name)
             if self.shown.get(name) != answer:
@@ -92,6 +110,9 @@ class World:
         state = sender.own_state()
         if heard.fetch and state is not None:
             receiver.take_state(state)
+        if heard.accused:
+            accused = json.dumps(wire.dump_accusation(sender.health.own(sender.incarnation)))
+            receiver.take_accusation(wire.parse_accusation(accused.encode()))
 
     def answer(self, name: str) -> tuple[str, ...]:
         found = self.agents[name].wanted.records.get((NAME, "A"))
