@@ -383,9 +383,8 @@ class FederationDnsCharm(ops.CharmBase):
 
 def _ports(settings: Settings) -> list[ops.Port]:
     """Return what is open to others: the mesh, and the name server where it is this unit's."""
-    dns = ["tcp", "udp"] if settings.own_server else []
-    found = [ops.Port(protocol, settings.dns_port) for protocol in dns]
-    return [*found, ops.Port("tcp", settings.port)]
+    mesh, dns = ops.Port("tcp", settings.port), settings.dns_port
+    return [ops.Port("tcp", dns), ops.Port("udp", dns), mesh] if settings.own_server else [mesh]
 
 
 def _heard(relation: ops.Relation) -> Heard:

@@ -44,7 +44,7 @@ def blocked(ctx: Context, out: testing.State) -> str:
 
 
 def test_designate(ctx: Context, machine: FakeMachine, tmp_path: Path):
-    out = again(ctx, designate(**{"designate-email": "hostmaster@example.org"}))
+    out = again(ctx, designate(None, **{"designate-email": "hostmaster@example.org"}))
     assert isinstance(out.unit_status, ops.ActiveStatus)
     assert machine.calls == ["kubeconfig", "no server", "agent catania", "start False True"]
     assert machine.wanted["provider"] == {
@@ -97,7 +97,7 @@ def test_rfc2136(ctx: Context, machine: FakeMachine):
         (given(None, provider="designate", **{"designate-credential": ID}), "juju grant-secret"),
         (designate({"auth-url": "x"}), "designate-credential: auth-url: String should match"),
         (designate({**CREDENTIAL, "password": "x"}), "password: Extra inputs are not permitted"),
-        (designate(**{"designate-email": "nobody"}), "config: designate-email"),
+        (designate(None, **{"designate-email": "nobody"}), "config: designate-email"),
         (given(None, provider="rfc2136"), "needs rfc2136-server"),
         (given(None, provider="rfc2136", **{"rfc2136-server": "ns"}), "config: rfc2136-server"),
         (

@@ -184,7 +184,8 @@ def delegation(config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE
     found = _config(config)
     entries = read_peers(found.peers, found.region).entries
     servers = {e.region: e.nameserver for e in entries if e.nameserver}
-    port = found.provider.port if found.provider else 53
+    own = found.provider
+    port = own.port if own is not None and own.type == "rfc2136" else 53
     told = {
         zone: parents.survey(
             zone, servers, found.secondaries, functools.partial(parents.ask, port=port)
