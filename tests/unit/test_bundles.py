@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from federation_lab.juju import bundle as bundles
-from federation_lab.juju import bundle_check
+from federation_lab.juju import bundle_check, lint_all
 from federation_lab.juju.bundle import Bundle
 from federation_lab.juju.charm import Charm, parse
 
@@ -88,3 +88,41 @@ def test_a_region_file_serves_as_the_pattern_of_new_ones(region: str):
     made = yaml.safe_load(text.replace(region, "roma"))
     assert list(made["applications"]["kubefed-member"]["offers"]) == ["roma-member"]
     assert "charm" not in made["applications"]["kubefed-member"]
+
+
+OVERLAYS = ROOT / "overlays"
+
+
+def loaded(*names: str) -> Bundle:
+    return bundles.load(
+        ROOT / "bundles/federation.yaml", [OVERLAYS / f"{name}.yaml" for name in names]
+    )
+
+
+def test_all_that_a_region_is_deployed_from_passes_the_lint():
+    assert lint_all.check(ROOT) == []
+
+
+def test_on_openstack_the_integrator_is_trusted_and_octavia_serves_the_api():
+    bundle = loaded("openstack", "host-region", "regions/catania")
+    assert bundle.applications["openstack-integrator"].trust
+    assert "kubeapi-load-balancer" not in bundle.applications
+    lb = "kubernetes-control-plane:loadbalancer-external"
+    assert [pair for pair in bundle.relations if lb in pair] == [
+        (lb, "openstack-integrator:lb-consumers")
+    ]
+    channels = {bundle.applications[name].channel for name in bundle.applications.keys() - OURS}
+    assert channels == {"1.35/stable"}
+
+
+def test_ha_is_three_control_planes_and_two_hosts_and_no_host_in_a_member():
+    host = loaded("ha", "host-region", "regions/catania")
+    assert host.applications["kubernetes-control-plane"].num_units == 3
+    assert host.applications["kubefed-host"].num_units == 2
+    assert "kubefed-host" not in loaded("ha", "member-region", "regions/palermo").applications
+
+
+@pytest.mark.parametrize("feature", ["ha", "cos"])
+def test_a_feature_after_the_member_role_is_refused_and_not_half_applied(feature: str):
+    bundle = loaded("member-region", "regions/palermo", feature)
+    assert any("kubefed-host" in problem for problem in bundle_check.check(bundle))

@@ -1,6 +1,7 @@
 """What is wrong with a merged bundle: Juju's refusals, found offline. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -119,6 +120,8 @@ def check(bundle: Bundle, packed: Mapping[str, Charm] | None = None) -> list[str
         found += _with_charm(bundle, name, metadata)
     if packed is not None and not found:
         found += _with_charms(bundle, packed)
+        found += _limits(bundle, packed)
+        found += _subordinates(bundle, packed)
     return found
 
 
@@ -279,3 +282,36 @@ def _with_charms(bundle: Bundle, packed: Mapping[str, Charm]) -> Iterator[str]:
                 f'relation "{relation[0]}" to "{relation[1]}" relates {first.role} '
                 f"to {second.role}"
             )
+
+
+def _limits(bundle: Bundle, packed: Mapping[str, Charm]) -> Iterator[str]:
+    used = Counter(end for relation in bundle.relations for end in relation)
+    for end, count in used.items():
+        endpoint = _endpoint(end, packed)
+        if endpoint is not None and endpoint.limit and count > endpoint.limit:
+            yield f'endpoint "{end}" is in {count} relations; its limit is {endpoint.limit}'
+
+
+def _subordinates(bundle: Bundle, packed: Mapping[str, Charm]) -> Iterator[str]:
+    placed: set[str] = set()
+    for relation in bundle.relations:
+        scoped = [each for end in relation if (each := _endpoint(end, packed)) is not None]
+        if not any(each.scope == "container" for each in scoped):
+            continue
+        apps = {parse_endpoint(end)[0] for end in relation}
+        for name in apps & bundle.saas.keys():
+            yield f'SAAS "{name}" is related to an endpoint of scope container'
+        placed |= apps
+    for name, metadata in packed.items():
+        spec = bundle.applications.get(name)
+        if spec is None or not metadata.subordinate:
+            continue
+        if spec.num_units or spec.to or spec.constraints:
+            yield f'application "{name}" is a subordinate: no units, placement or constraints'
+        if name not in placed:
+            yield f'application "{name}" is a subordinate and beside no application'
+
+
+def _endpoint(end: str, packed: Mapping[str, Charm]) -> Endpoint | None:
+    app, name = parse_endpoint(end)
+    return packed[app].endpoints.get(name) if app in packed else None

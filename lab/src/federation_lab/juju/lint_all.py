@@ -1,0 +1,115 @@
+"""``python -m federation_lab.juju.lint_all [ROOT]``: all that a region is deployed from, offline.
+
+The bundle with its overlays in every combination that makes sense, and the clouds. One line a
+problem, with what it is a problem of; exit code 1 if there is any.
+"""
+
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+from federation_lab.juju import lint, lint_clouds
+
+FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
+"""Overlays that go together in any selection, in this order, before the region's role."""
+ROLES = ("host-region", "member-region")
+LAB = "lab"
+LAB_FEATURES = ("ha", "upstream")
+"""Those that the lab can be given too; the others need clouds and charms that it has not."""
+
+
+def overlay_sets(root: Path) -> Iterator[list[str]]:
+    """Every combination of overlays, by their names below ``overlays/``.
+
+    Regions differ by nothing but their names, so all of them are combined with no feature, and
+    one with each selection.
+
+    Args:
+        root: The tree.
+    """
+    there = {path.stem for path in (root / "overlays").glob("*.yaml")}
+    features = [name for name in FEATURES if name in there]
+    regions = sorted(path.stem for path in (root / "overlays/regions").glob("*.yaml"))
+    for size in range(len(features) + 1):
+        for chosen in combinations(features, size):
+            for role in ROLES:
+                for region in regions if not chosen else regions[:1]:
+                    names = [*chosen, role, f"regions/{region}"]
+                    yield names
+                    if LAB in there and set(chosen) <= set(LAB_FEATURES):
+                        yield [*names, LAB]
+
+
+def check_overlays(root: Path) -> list[str]:
+    """Everything that is wrong with the bundle, with any of its overlays.
+
+    Args:
+        root: The tree.
+    """
+    known = {*FEATURES, *ROLES, LAB}
+    found = [
+        f"overlays/{path.name}: in no combination that is checked; name it in lint_all.py"
+        for path in sorted((root / "overlays").glob("*.yaml"))
+        if path.stem not in known
+    ]
+    bundle = root / "bundles/federation.yaml"
+    told: set[str] = set()
+    for names in overlay_sets(root):
+        for problem in lint.check(bundle, [root / "overlays" / f"{name}.yaml" for name in names]):
+            # The smallest combination that has it comes first; the others say nothing new.
+            if problem not in told:
+                told.add(problem)
+                found.append(f"bundles/federation.yaml with {' '.join(names)}: {problem}")
+    return found
+
+
+def check_clouds(root: Path) -> list[str]:
+    """Everything that is wrong with the clouds.
+
+    Args:
+        root: The tree.
+    """
+    found: list[str] = []
+    named: set[str] = set()
+    for path in sorted((root / "clouds").glob("*.yaml")):
+        problems = lint_clouds.check(path)
+        found += [f"clouds/{path.name}: {problem}" for problem in problems]
+        if not problems:
+            named |= {
+                region
+                for cloud in lint_clouds.load(path.read_text()).clouds.values()
+                for region in cloud.regions
+            }
+    regions = {path.stem for path in (root / "overlays/regions").glob("*.yaml")}
+    if not found:
+        found += [f"clouds: no cloud has the region {name}" for name in sorted(regions - named)]
+    return found
+
+
+def check(root: Path) -> list[str]:
+    """Everything that is wrong with what a region is deployed from.
+
+    Args:
+        root: The tree.
+    """
+    return [*check_overlays(root), *check_clouds(root)]
+
+
+def main(argv: list[str]) -> int:
+    """Checks a tree.
+
+    Args:
+        argv: Its root, else the current directory.
+
+    Returns:
+        0 if nothing is wrong, 1 if something is.
+    """
+    found = check(Path(argv[0]) if argv else Path())
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
