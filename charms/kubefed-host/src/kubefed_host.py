@@ -154,10 +154,12 @@ class Host:
         if agents is None:
             path.unlink(missing_ok=True)
             return
+        # An agent that is about to change its certificate is asked by either.
         endpoints = [
-            {"url": agent.url, "certificate": agent.certificate}
+            {"url": agent.url, "certificate": certificate}
             for agent in agents
-            if agent.url and agent.certificate
+            for certificate in (agent.certificate, agent.next_certificate)
+            if agent.url and certificate
         ]
         text = json.dumps({"endpoints": endpoints}, indent=1)
         _ = write_file(path, text, mode=0o640, user=self.user)

@@ -12,6 +12,7 @@ from federation_interfaces.databag import Databag
 from federation_interfaces.fields import (
     Address,
     Certificate,
+    Digest,
     HttpsOrigin,
     Network,
     Region,
@@ -20,7 +21,13 @@ from federation_interfaces.fields import (
 
 
 class MeshEntry(BaseModel):
-    """One region's agent, as all others know it."""
+    """One region's agent, as all others know it.
+
+    Attributes:
+        certificate: the one that the agent shows.
+        next_certificate: the one that it will show next; to be trusted beside the other.
+        taken: whose next certificate this region has taken in, by region: its SHA-256.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -28,13 +35,26 @@ class MeshEntry(BaseModel):
     role: Literal["region", "witness"] = "region"
     url: HttpsOrigin
     certificate: Certificate
+    next_certificate: Certificate | None = None
     nameserver: Address | None = None
     address_ranges: list[Network] = Field(default=[], max_length=100)
+    taken: dict[Region, Digest] = Field(default={}, max_length=64)
+
+    @property
+    def certificates(self) -> list[str]:
+        """All that prove to be this agent's."""
+        return [self.certificate, *([self.next_certificate] if self.next_certificate else [])]
 
     @model_validator(mode="after")
     def _a_witness_serves_nothing(self) -> "MeshEntry":
         if self.role == "witness" and self.address_ranges:
             raise ValueError("a witness has no address ranges")
+        return self
+
+    @model_validator(mode="after")
+    def _the_next_one_is_another(self) -> "MeshEntry":
+        if self.next_certificate == self.certificate:
+            raise ValueError("next_certificate must differ from certificate")
         return self
 
 

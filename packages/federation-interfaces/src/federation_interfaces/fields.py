@@ -14,6 +14,7 @@ _REGION = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _SECRET = re.compile(
     r"secret://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-z]{20}",
 )
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _PEM_BEGIN = "-----BEGIN CERTIFICATE-----"
 _PEM_END = "-----END CERTIFICATE-----"
 _DURATION = re.compile(r"([1-9][0-9]*)([smhd])")
@@ -79,6 +80,13 @@ def check_secret_id(value: str) -> str:
     return value
 
 
+def check_digest(value: str) -> str:
+    """Accept a SHA-256 in hex."""
+    if not _DIGEST.fullmatch(value):
+        raise ValueError("must be a SHA-256 in hex")
+    return value
+
+
 def check_network(value: str) -> str:
     """Accept an address range and return it as written by everybody."""
     try:
@@ -139,6 +147,7 @@ Certificates = Annotated[str, AfterValidator(check_certificates)]
 Certificate = Annotated[str, AfterValidator(check_certificate)]
 HttpsOrigin = Annotated[str, AfterValidator(check_origin)]
 SecretId = Annotated[str, AfterValidator(check_secret_id)]
+Digest = Annotated[str, AfterValidator(check_digest)]
 Network = Annotated[str, AfterValidator(check_network)]
 Address = Annotated[str, AfterValidator(check_address)]
 Labels = Annotated[dict[str, str], AfterValidator(check_labels)]

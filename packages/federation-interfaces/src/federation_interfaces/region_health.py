@@ -9,7 +9,12 @@ from federation_interfaces.fields import Certificate, HttpsOrigin
 
 
 class RegionHealthUnitData(Databag):
-    """Provider: the address of this unit's agent and the certificate to pin."""
+    """Provider: the address of this unit's agent and the certificate to pin.
+
+    Attributes:
+        next_certificate: what the agent will show next; to be trusted beside the other.
+    """
 
     url: HttpsOrigin | None = None
     certificate: Certificate | None = None
+    next_certificate: Certificate | None = None
