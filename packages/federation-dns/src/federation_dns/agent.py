@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from federation_dns import disk, keys, metrics
+from federation_dns import disk, metrics, pins
 from federation_dns.config import (
     Config,
     ConfigError,
@@ -44,7 +44,8 @@ def members(peers: Peers) -> list[Member]:
         Member(
             name=e.region,
             role=e.role,
-            pin=keys.fingerprint(e.der),
+            pin=pins.fingerprint(e.certificate),
+            next_pin=pins.fingerprint(e.next_certificate) if e.next_certificate else None,
             ranges=e.address_ranges,
             nameserver=e.nameserver,
         )
@@ -229,6 +230,7 @@ class Agent:
             lambda: self.peers,
             time.monotonic,
             time.time,
+            lambda: {} if self.server.opened is None else self.server.opened.refused,
         )
         self.metrics = MetricsServer(metrics.registry(collector), self.health)
         if self.config.metrics is not None:
@@ -302,12 +304,33 @@ class Agent:
 
     async def _files(self) -> None:
         peers, words = Watched(self.config.peers), Watched(self.config.state / disk.OVERRIDES)
+        own = [Watched(self.config.certificate), Watched(self.config.key)]
         while True:
             await asyncio.sleep(_FILES_SECONDS)
+            # Two files are never replaced at once: what didn't fit a moment ago is tried again.
+            changed = [each.changed() for each in own]
+            if any(changed) or "identity" in self._files_trouble:
+                await self._renew("its own certificate", list(self.mesh.links))
             if peers.changed():
                 await self._read_peers()
             if words.changed():
                 self._read_overrides()
+            ended = self.mesh.pins.tick(time.monotonic())
+            if ended:
+                await self._renew(f"the former certificate of {', '.join(ended)} ends", ended)
+
+    async def _renew(self, why: str, regions: list[str]) -> None:
+        """Meet peers with the certificates as they are now."""
+        try:
+            await self.server.renew()
+            for region in regions:
+                if region in self.mesh.links:
+                    self.mesh.renew(region)
+        except OSError as error:
+            self._say("identity", f"{self.config.certificate} and its key: {error}")
+            return
+        self._files_trouble.pop("identity", None)
+        log.info("new connections from now on: %s", why)
 
     async def _read_peers(self) -> None:
         try:
@@ -317,11 +340,11 @@ class Agent:
             return
         self._files_trouble.pop("peers", None)
         self.core.set_members(members(self.peers))
-        await self.mesh.set_peers(self.peers)
         try:
+            await self.mesh.set_peers(self.peers)
             await self.server.set_peers(self.peers)
-        except OSError as error:
-            self._say("port", f"the mesh port cannot be opened anew: {error.strerror}")
+        except OSError as error:  # the own certificate is being replaced: tried again in a moment
+            self._say("identity", f"{self.config.certificate} and its key: {error}")
         log.info("members: %s", ", ".join(sorted(self.core.members)))
 
     def _read_overrides(self) -> None:

@@ -20,6 +20,7 @@ import typer
 
 from federation_dns import disk
 from federation_dns.config import Config, ConfigError, Provider, read_config, read_peers
+from federation_dns.verdict import Said as Spoken
 
 app = typer.Typer(
     help="The DNS agent of one region of a Kubernetes federation.",
@@ -231,28 +232,64 @@ def force_region(
     The word is this agent's only: nobody can take a region out everywhere by speaking once. Say it
     in every region that shall act on it.
     """
+    from federation_dns import operate
+
     found = _config(config)
-    members = read_peers(found.peers, found.region)
-    if members.of(region) is None:
-        known = ", ".join(sorted(e.region for e in members.entries))
-        raise ConfigError(f"there is no region {region}; there are {known}")
-    words = disk.load_overrides(found.state)
-    now = time.time()
-    kept = tuple(e for e in words.regions if e.region != region and e.until > now)
-    if said is not Said.CLEAR:
-        if not who or not until:
-            raise ConfigError(
-                "--who and --until are needed: a word without them outlives its reason"
-            )
-        entry = disk.OverrideEntry(
-            region=region, verdict=said.value, who=who, until=_until(until, now)
-        )
-        kept = (*kept, entry)
-    out = {e.region for e in kept if e.verdict != "healthy"}
-    if all(e.region in out for e in members.entries if e.role == "region"):
-        raise ConfigError("that would leave no region in the answers; clear another word first")
-    disk.save_overrides(found.state, disk.replace_regions(words, kept), now)
-    _print(f"{region}: {said.value}")
+    if said is Said.CLEAR:
+        _say(operate.clear(found, region), Format.TABLE)
+        return
+    if not who or not until:
+        raise ConfigError("--who and --until are needed: a word without them outlives its reason")
+    _say(_spoken(config, found, region, said.value, who, until), Format.TABLE)
+
+
+@app.command()
+def cordon(
+    region: str,
+    who: Annotated[str, typer.Option(help="Who says so; it is shown everywhere.")],
+    until: Annotated[str, typer.Option(help="A time (ISO 8601) or a span (2h).")] = "1h",
+    config: ConfigFile = DEFAULT,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Take a region's addresses out of this agent's answers, until a time; replicas stay."""
+    found = _config(config)
+    _say(_spoken(config, found, region, "cordoned", who, until), output)
+
+
+@app.command()
+def uncordon(
+    region: str, config: ConfigFile = DEFAULT, output: OutputFormat = Format.TABLE
+) -> None:
+    """Let a cordoned region back into this agent's answers."""
+    from federation_dns import operate
+
+    _say(operate.clear(_config(config), region, "cordoned"), output)
+
+
+@app.command()
+def verify(
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="REGION=ADDRESS[:PORT] to ask in the place of the mesh's entry."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for a server.", min=1, max=60)] = 10.0,
+    config: ConfigFile = DEFAULT,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Ask every region's name server, and say what differs; exit status 1 if anything does."""
+    from federation_dns import operate
+    from federation_dns import verify as verifying
+
+    elsewhere = dict(operate.parse_server(text) for text in server or [])
+    reports, notes = asyncio.run(operate.examine(_config(config), elsewhere, timeout))
+    body = verifying.document(reports, notes)
+    if output is Format.JSON:
+        _print(json.dumps(body, indent=2))
+    else:
+        for line in verifying.lines(reports, notes):
+            _print(_clean(line))
+    if not body["agrees"]:
+        raise typer.Exit(1)
 
 
 @app.command("accept-deletes")
@@ -301,6 +338,24 @@ def _get(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"the agent at {url} answers with something else")
     return found
+
+
+def _spoken(
+    path: Path, config: Config, region: str, said: Spoken, who: str, until: str
+) -> dict[str, Any]:
+    from federation_dns import operate
+
+    try:
+        verdict = _get(path, "verdict")
+    except ConfigError:
+        verdict = None  # the word is for the agent that starts next, then
+    return operate.say(config, region, said, who, _until(until, time.time()), verdict)
+
+
+def _say(outcome: dict[str, Any], output: Format) -> None:
+    from federation_dns import operate
+
+    _print(json.dumps(outcome) if output is Format.JSON else operate.told(outcome))
 
 
 def _until(text: str, now: float) -> float:

@@ -10,6 +10,7 @@ import json
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -194,15 +195,26 @@ class Peer(BaseModel):
     role: Literal["region", "witness"] = "region"
     url: str = Field(pattern=r"^https://[^/\s@]+$", max_length=300)
     certificate: str = Field(max_length=20_000)
+    next_certificate: str | None = Field(default=None, max_length=20_000)
     nameserver: Address | None = None
     address_ranges: tuple[Range, ...] = Field(default=(), max_length=100)
 
     @model_validator(mode="after")
-    def _readable_certificate(self) -> Peer:
-        if self.certificate.count("-----BEGIN CERTIFICATE-----") != 1:
-            raise ValueError("certificate must be exactly one in PEM")
-        ssl.PEM_cert_to_DER_cert(self.certificate.strip())
+    def _readable_certificates(self) -> Peer:
+        for pem in self.certificates:
+            if pem.count("-----BEGIN CERTIFICATE-----") != 1:
+                raise ValueError("a certificate must be exactly one in PEM")
+            ssl.PEM_cert_to_DER_cert(pem.strip())
         return self
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """The one in use, and the one to come if it is announced."""
+        return (
+            (self.certificate,)
+            if self.next_certificate is None
+            else (self.certificate, self.next_certificate)
+        )
 
     @property
     def der(self) -> bytes:
@@ -222,7 +234,14 @@ class Peers(BaseModel):
     def _one_each(self) -> Peers:
         for what, values in (
             ("region", [e.region for e in self.entries]),
-            ("certificate", [e.der for e in self.entries]),
+            (
+                "certificate",
+                [
+                    ssl.PEM_cert_to_DER_cert(c.strip())
+                    for e in self.entries
+                    for c in e.certificates
+                ],
+            ),
         ):
             if len(set(values)) != len(values):
                 raise ValueError(f"two entries have the same {what}")
@@ -231,6 +250,11 @@ class Peers(BaseModel):
     def of(self, region: str) -> Peer | None:
         """The entry of one member."""
         return next((e for e in self.entries if e.region == region), None)
+
+
+def host_of(url: str) -> str:
+    """The host of an agent's address."""
+    return urlsplit(url).hostname or ""
 
 
 def read_config(path: Path) -> Config:

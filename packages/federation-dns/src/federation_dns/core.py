@@ -36,13 +36,19 @@ _SECONDS_A_SERVICE = 1 / 20_000
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of the mesh, as `peers.json` has it; `pin` is its certificate's fingerprint."""
+    """One member of the mesh, as `peers.json` has it.
+
+    Attributes:
+        pin: its certificate's fingerprint.
+        next_pin: that of the certificate which it will show next: the same identity.
+    """
 
     name: str
     role: Role
     pin: str
     ranges: tuple[str, ...] = ()
     nameserver: str | None = None
+    next_pin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,10 @@ class Core:
             self.wire_notes.pop(name, None)
         for name, member in found.items():
             self._former.pop(name, None)
-            if self._pins.get(name, member.pin) != member.pin:  # a new identity counts anew
+            known = self.members.get(name)
+            announced = known is not None and known.next_pin == member.pin
+            if self._pins.get(name, member.pin) != member.pin and not announced:
+                # A new identity counts anew.
                 self._marks.pop(name, None)
                 self.health.forget([name])
                 if name in self.states and name != self.settings.region:

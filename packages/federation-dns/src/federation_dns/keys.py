@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 import ipaddress
 import os
@@ -19,7 +20,9 @@ from pathlib import Path
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h; Python's ssl has no name for it.
 _NO_CHECK_TIME = 0x200000
-_YEARS = 10
+LIFETIME = datetime.timedelta(days=365)
+CURRENT = "agent"
+NEXT = "next"
 
 
 def fingerprint(der: bytes) -> str:
@@ -32,7 +35,15 @@ def new_secret() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def generate(region: str, address: str, directory: Path, now: datetime.datetime) -> Path:
+def generate(
+    region: str,
+    address: str,
+    directory: Path,
+    now: datetime.datetime,
+    *,
+    name: str = CURRENT,
+    lifetime: datetime.timedelta = LIFETIME,
+) -> Path:
     """Make `agent.key` (mode 0600) and `agent.crt`; returns the certificate's path.
 
     Args:
@@ -41,6 +52,8 @@ def generate(region: str, address: str, directory: Path, now: datetime.datetime)
         directory: where they go; made if missing. Files that are there stay: a region's identity
             changes only on purpose.
         now: the certificate's start.
+        name: of both files; `next` beside `agent` is the identity to come.
+        lifetime: of the certificate.
 
     Raises:
         FileExistsError: there is a key or a certificate already.
@@ -50,22 +63,29 @@ def generate(region: str, address: str, directory: Path, now: datetime.datetime)
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    key_path, certificate_path = directory / "agent.key", directory / "agent.crt"
+    key_path, certificate_path = directory / f"{name}.key", directory / f"{name}.crt"
     for path in (key_path, certificate_path):
         if path.exists():
             raise FileExistsError(f"{path} is there already; move it away to make a new identity")
     directory.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"federation-dns {region}")])
+    number = x509.random_serial_number()
+    # OpenSSL looks a certificate up by its subject: two of one region must differ there.
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, f"federation-dns {region}"),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, f"{number:x}"),
+        ]
+    )
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=365 * _YEARS))
+        .serial_number(number)
+        .not_valid_before(now - min(datetime.timedelta(days=1), lifetime / 10))
+        .not_valid_after(now + lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(
@@ -84,6 +104,28 @@ def generate(region: str, address: str, directory: Path, now: datetime.datetime)
     return certificate_path
 
 
+def change_over(directory: Path) -> bool:
+    """Put the identity to come in the place of the one in use; True if there was one.
+
+    Two files cannot be replaced at once. The key goes first, so that a certificate `next` without
+    its key is a change that was interrupted, and is finished here.
+    """
+    key, certificate = directory / f"{NEXT}.key", directory / f"{NEXT}.crt"
+    if not certificate.exists():
+        key.unlink(missing_ok=True)  # half made
+        return False
+    if key.exists():
+        key.replace(directory / f"{CURRENT}.key")
+    certificate.replace(directory / f"{CURRENT}.crt")
+    return True
+
+
+def interrupted(directory: Path) -> bool:
+    """Whether a change of identity, or the making of one, was cut short."""
+    key, certificate = directory / f"{NEXT}.key", directory / f"{NEXT}.crt"
+    return key.exists() != certificate.exists()
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
@@ -92,6 +134,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
+@functools.lru_cache(256)
 def expires(pem: str) -> float | None:
     """When a certificate ends, in seconds since the epoch; None if it can't be told."""
     from cryptography import x509
@@ -100,6 +143,14 @@ def expires(pem: str) -> float | None:
         return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
     except ValueError:
         return None
+
+
+def validity(pem: str) -> tuple[datetime.datetime, datetime.datetime]:
+    """From when to when a certificate says that it holds; raises ValueError."""
+    from cryptography import x509
+
+    found = x509.load_pem_x509_certificate(pem.encode())
+    return found.not_valid_before_utc, found.not_valid_after_utc
 
 
 def server_context(certificate: Path, key: Path, pinned: Iterable[str]) -> ssl.SSLContext:

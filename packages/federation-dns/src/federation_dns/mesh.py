@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from federation_dns import keys, wire
+from federation_dns import faults, keys, wire
 from federation_dns.config import Config, Peer, Peers
 from federation_dns.core import Core, Heard
+from federation_dns.pins import Pins
 
 log = logging.getLogger(__name__)
 
@@ -48,21 +49,46 @@ class Mesh:
         self._core = core
         self._clock = clock
         self.links: dict[str, Link] = {}
+        self.pins = Pins()
+        self.faults = faults.Faults()
+        self._draining: set[asyncio.Task[None]] = set()
         self.sent = 0
         self.received = 0
 
     async def set_peers(self, peers: Peers) -> None:
-        """Open links to new peers, close those of gone or changed ones."""
+        """Open links to new peers, close those of gone or changed ones.
+
+        A peer whose certificates alone changed keeps its link: what is asked is answered.
+        """
+        self.pins.take({e.region: e.certificates for e in peers.entries})
         wanted = {e.region: e for e in peers.entries if e.region != self._config.region}
         for region, link in list(self.links.items()):
-            if wanted.get(region) != link.peer:
+            if region not in wanted or wanted[region].url != link.peer.url:
+                self.faults.forget(region)
                 await self._close(self.links.pop(region))
         for region, peer in wanted.items():
-            if region not in self.links:
-                self.links[region] = Link(peer, self._session(peer))
+            link = self.links.get(region)
+            if link is None:
+                self.links[region] = Link(peer, self._session(region))
+            elif link.peer.certificates != peer.certificates:
+                link.peer = peer
+                self.renew(region)
 
-    def _session(self, peer: Peer) -> aiohttp.ClientSession:
-        context = keys.client_context(peer.certificate, self._config.certificate, self._config.key)
+    def renew(self, region: str) -> None:
+        """Open the link to a peer anew, with the certificates as they are now.
+
+        Raises:
+            OSError: the agent's own certificate cannot be used.
+        """
+        link = self.links[region]
+        former, link.session = link.session, self._session(region)
+        task = asyncio.ensure_future(_drain(former, set(link.tasks)))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    def _session(self, region: str) -> aiohttp.ClientSession:
+        pinned = "\n".join(self.pins.trusted(region))
+        context = keys.client_context(pinned, self._config.certificate, self._config.key)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=context, limit=_AT_ONCE + 1, keepalive_timeout=60, use_dns_cache=False
@@ -87,6 +113,9 @@ class Mesh:
         for link in self.links.values():
             await self._close(link)
         self.links.clear()
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
 
     async def _close(self, link: Link) -> None:
         for task in link.tasks:
@@ -127,6 +156,7 @@ class Mesh:
             raise wire.WireError(f"{proved} speaks for somebody else")
         self.received += 1
         heard = self._core.heard(self._clock(), message)
+        self.faults.counted(proved, accepted=heard.accepted)
         link = self.links.get(proved)
         if heard.fetch and link is not None and not link.fetching:
             link.fetching = True
@@ -167,13 +197,37 @@ class Mesh:
         ) as response:
             return await _read(response, wire.MAX_STATE)
 
+    def wrong(self, wall: float) -> dict[str, str]:
+        """What is wrong with members whom the verdict may call healthy all the same."""
+        ends = {
+            region: keys.expires(trusted[0])
+            for region in self._core.members
+            if (trusted := self.pins.trusted(region))
+        }
+        return (
+            faults.ended(ends, wall)
+            | faults.alone(self._core.judgement)
+            | self.faults.shown(self._clock())
+        )
+
     def _trouble(self, link: Link, error: Exception) -> None:
         text = str(error) or type(error).__name__
+        if isinstance(error, wire.WireError):
+            self.faults.wrong(link.peer.region, text[:200], self._clock())
         if isinstance(error, TimeoutError):
             text = "no answer in time"
         if text != link.trouble:
             log.warning("%s (%s): %s", link.peer.region, link.peer.url, text[:200])
         link.trouble = text[:200]
+
+
+async def _drain(session: aiohttp.ClientSession, tasks: set[asyncio.Task[None]]) -> None:
+    """Close a session when what was asked on it has ended."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=_STATE_SECONDS)
+    finally:
+        await session.close()
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import (
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from federation_dns import keys
 from federation_dns.config import Peers
 from federation_dns.core import Core
+from federation_dns.door import REASONS
 from federation_dns.mesh import Mesh
 from federation_dns.prober import Prober
 from federation_dns.publisher import Publisher
@@ -34,6 +35,7 @@ class AgentCollector(Collector):
         peers: Callable[[], Peers],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        refused: Callable[[], Mapping[str, int]],
     ):
         self._core = core
         self._mesh = mesh
@@ -42,6 +44,8 @@ class AgentCollector(Collector):
         self._peers = peers
         self._clock = clock
         self._wall = wall
+        self._refused = refused
+        self._began = clock()
 
     def collect(self) -> Iterable[Metric]:
         """All metrics."""
@@ -95,6 +99,19 @@ class AgentCollector(Collector):
             trouble.add_metric([name], float(bool(link.trouble)))
         yield latency
         yield trouble
+        faults = self._mesh.wrong(self._wall())
+        fault = GaugeMetricFamily(
+            f"{_P}peer_fault", "Whether the peer says what it should not.", labels=["peer"]
+        )
+        for name in self._mesh.links:
+            fault.add_metric([name], float(name in faults))
+        yield fault
+        refused = CounterMetricFamily(
+            f"{_P}mesh_refused", "Connections shown out, by what was too much.", labels=["reason"]
+        )
+        for reason in REASONS:
+            refused.add_metric([reason], self._refused().get(reason, 0))
+        yield refused
         for name, text, value in (
             ("vote_bytes_sent", "Bytes of votes sent, without headers.", self._mesh.sent),
             ("votes_received", "Votes that came.", self._mesh.received),
@@ -134,6 +151,12 @@ class AgentCollector(Collector):
         for region, state in self._core.states.items():
             services.add_metric([region], len(state.services))
         yield services
+        told = GaugeMetricFamily(
+            f"{_P}answers", "Addresses of the region in the answers.", labels=["region"]
+        )
+        for region, count in self._answers().items():
+            told.add_metric([region], count)
+        yield told
         answers = GaugeMetricFamily(
             f"{_P}records", "Record sets wanted in the zone.", labels=["type"]
         )
@@ -149,15 +172,30 @@ class AgentCollector(Collector):
         errors = CounterMetricFamily(f"{_P}dns_errors", "Passes that failed.")
         errors.add_metric([], sum(p.errors for p in self._publishers))
         yield errors
-        well = [p.well_at for p in self._publishers if p.well_at is not None]
-        if len(well) == len(self._publishers):
-            age = self._clock() - min(well)
-            yield _gauge("dns_age_seconds", "Since all zones were last seen to be right.", age)
+        # One that was never right counts from the start: silence must not look like health.
+        well = [self._began if p.well_at is None else p.well_at for p in self._publishers]
+        age = self._clock() - min(well)
+        yield _gauge("dns_age_seconds", "Since all zones were last seen to be right.", age)
         plans = [p.plan for p in self._publishers if p.plan is not None]
         held = sum(len(plan.conflicts) for plan in plans)
         yield _gauge("dns_conflicts", "Names that others hold.", held)
         kept = sum(len(plan.withheld) for plan in plans)
         yield _gauge("dns_withheld", "Names the guard keeps.", kept)
+
+    def _answers(self) -> dict[str, int]:
+        """How many addresses of each region are in the answers, all names together."""
+        owners = {
+            address: region
+            for region, state in self._core.states.items()
+            for service in state.services
+            for address in service.addresses
+        }
+        found = dict.fromkeys(self._core.states, 0)
+        for (_, kind), record in self._core.wanted.records.items():
+            for value in record.values if kind in ("A", "AAAA") else ():
+                if value in owners:
+                    found[owners[value]] += 1
+        return found
 
     def _certificates(self) -> Iterable[Metric]:
         days = GaugeMetricFamily(

@@ -1,8 +1,8 @@
 """What an agent answers: the mesh port (HTTPS) and the metrics port (plain HTTP).
 
 On the mesh port `GET /v1/verdict` is for anybody; the rest is for members, known by the
-fingerprint of the certificate they prove to hold. Limits on size and time come before anything is
-parsed.
+fingerprint of the certificate they prove to hold. Limits on number, size and time come before
+anything is parsed (`federation_dns.door`).
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from federation_dns import keys, wire
-from federation_dns.config import Config, Peers
+from federation_dns import door, keys, wire
+from federation_dns.config import Config, Peers, host_of
 from federation_dns.core import Core
 from federation_dns.mesh import Mesh
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 log = logging.getLogger(__name__)
 
-_HANDSHAKE_SECONDS = 4.0
 _BODY_SECONDS = 2.0
 
 
@@ -38,67 +39,84 @@ class MeshServer:
         mesh: Mesh,
         clock: Callable[[], float],
         notes: Callable[[], list[str]],
+        wall: Callable[[], float] = time.time,
     ):
         self._config = config
         self._core = core
         self._mesh = mesh
         self._clock = clock
         self._notes = notes
-        self._by_pin: dict[str, str] = {}
-        self._server: asyncio.Server | None = None
-        app = web.Application(client_max_size=wire.MAX_VOTE)
+        self._wall = wall
+        app = web.Application(client_max_size=wire.MAX_VOTE, middlewares=[self._keep_time])
         app.router.add_post("/v1/votes", self._votes)
         app.router.add_get("/v1/state", self._state)
         app.router.add_get("/v1/accused", self._accused)
         app.router.add_get("/v1/verdict", self._verdict)
         app.router.add_get("/v1/zone", self._zone)
         app.router.add_get("/v1/peers", self._peers)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
+        # No body is unpacked: a packed one may be a thousand times its size.
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=75, auto_decompress=False, lingering_time=1.0
+        )
+        self.opened: door.Door | None = None
+        self._known: set[str] = set()
 
     async def set_peers(self, peers: Peers) -> None:
-        """Trust these members from now on; the port is opened anew with their certificates.
+        """Trust these members from now on, and open the port at the first time.
 
         Connections that are open go on; each request on them is checked against the new list.
-        """
-        self._by_pin = {keys.fingerprint(e.der): e.region for e in peers.entries}
-        context = keys.server_context(
-            self._config.certificate, self._config.key, [e.certificate for e in peers.entries]
-        )
-        if self._runner.server is None:
-            await self._runner.setup()
-        if self._server is not None:
-            self._server.close()
-        self._server = await self._open(context)
 
-    async def _open(self, context: ssl.SSLContext) -> asyncio.Server:
-        factory = self._runner.server
-        if factory is None:
-            raise RuntimeError("the runner has not been set up")
-        return await asyncio.get_running_loop().create_server(
-            factory,
-            self._config.listen.address,
-            self._config.listen.port,
-            ssl=context,
-            backlog=128,
-            reuse_address=True,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=1.0,
+        Raises:
+            OSError: the port or the agent's own certificate cannot be used.
+        """
+        self._mesh.pins.take({e.region: e.certificates for e in peers.entries})
+        self._known = {host_of(e.url) for e in peers.entries}
+        await self.renew()
+
+    async def renew(self) -> None:
+        """Meet whoever comes from now on with the certificates as they are now."""
+        context = keys.server_context(
+            self._config.certificate, self._config.key, self._mesh.pins.all()
         )
+        if self.opened is None:
+            await self._runner.setup()
+            factory = self._runner.server
+            if factory is None:
+                raise RuntimeError("the runner has not been set up")
+            self.opened = door.Door(factory, self._mesh.pins.whose)
+        listen = self._config.listen
+        self.opened.use(context, {*self._known, listen.address})
+        if not self.opened.open:
+            self.opened.listen(listen.address, listen.port)
 
     async def close(self) -> None:
         """Close the port."""
-        if self._server is not None:
-            self._server.close()
+        if self.opened is not None:
+            await self.opened.close()
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _keep_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        gate = None if self.opened is None else self.opened.of(request.protocol)
+        if gate is None:
+            return await handler(request)
+        gate.request_begins()
+        if not gate.member:  # who asks the verdict asks it each second, not thousands of times
+            now = self._clock()
+            await asyncio.sleep(max(0.0, gate.not_before - now))
+            gate.not_before = max(now, gate.not_before) + door.PACE_SECONDS
+        try:
+            return await handler(request)
+        finally:
+            gate.request_ends()
 
     def _member(self, request: web.Request) -> str:
         """Whose certificate the client proved to hold."""
-        transport = request.transport
-        tls = None if transport is None else transport.get_extra_info("ssl_object")
-        der = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
-        region = None if der is None else self._by_pin.get(keys.fingerprint(der))
-        if region is None:
+        pin = door.shown(request.transport)
+        region = None if pin is None else self._mesh.pins.whose(pin)
+        if region is None or pin is None:
             raise web.HTTPForbidden(text="this is for members of the federation only")
+        self._mesh.pins.shown(pin, self._clock())
         return region
 
     async def _votes(self, request: web.Request) -> web.Response:
@@ -108,6 +126,7 @@ class MeshServer:
                 body = await request.read()
             heard = self._mesh.take(wire.parse_vote(body), region)
         except wire.WireError as error:
+            self._mesh.faults.wrong(region, str(error), self._clock())
             raise web.HTTPBadRequest(text=str(error)) from error
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="the body did not come in time") from error
@@ -129,7 +148,8 @@ class MeshServer:
         return _json(wire.dump_accusation(self._core.health.own(self._core.incarnation)))
 
     async def _verdict(self, _request: web.Request) -> web.Response:
-        return _json(self._core.verdict(self._clock(), self._notes()))
+        verdict = self._core.verdict(self._clock(), self._notes())
+        return _json(verdict | {"faults": self._mesh.wrong(self._wall())})
 
     async def _zone(self, request: web.Request) -> web.Response:
         self._member(request)

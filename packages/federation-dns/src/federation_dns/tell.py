@@ -24,6 +24,8 @@ from federation_dns import told
 JUJU_EXEC = "/usr/bin/juju-exec"
 EVENT = "verdict_changed"
 REQUEST = b"GET /v1/verdict HTTP/1.1\r\nHost: agent\r\n\r\n"
+# As federation_dns.keys has it, and says why; that would bring its imports along.
+NO_CHECK_TIME = 0x200000
 PAUSE_S = 1.0
 ANSWER_S = 1.0
 EXEC_S = 60.0
@@ -65,6 +67,7 @@ class Agent:
     def _connect(self) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=self._certificate)
         context.check_hostname = False  # the certificate itself is pinned
+        context.verify_flags |= NO_CHECK_TIME
         plain = socket.create_connection(self._address, timeout=ANSWER_S)
         return context.wrap_socket(plain)
 

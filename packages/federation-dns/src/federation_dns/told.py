@@ -33,6 +33,8 @@ def trouble_in(verdict: dict[str, Any]) -> str:
         state = "withdrawn" if region.get("withdrawn") else str(region.get("verdict"))
         why = region.get("standing") or region.get("explain") or "no reason given"
         said.append(f"{name}: {state} ({why})")
+    faults: dict[str, str] = verdict.get("faults", {})
+    said += [f"{name}: {why}" for name, why in sorted(faults.items())]
     return "; ".join(said)
 
 

@@ -191,6 +191,62 @@ def test_metrics_and_health(federation: Federation) -> None:
     assert federation["catania"].cli("check").returncode == 0
 
 
+def servers(federation: Federation) -> list[str]:
+    """For `verify`: all servers are on loopback here, by their ports."""
+    return [f"--server={r.name}=127.0.0.1:{r.dns_port}" for r in federation]
+
+
+def test_a_cordoned_region_is_out_where_it_is_said(federation: Federation) -> None:
+    everywhere = standing(federation)
+    here, there = federation["catania"], federation["palermo"]
+    napoli = federation["napoli"].address()
+    for _ in range(2):
+        done = here.cli("cordon", "napoli", "--who", "ada", "--until", "10m", "--format", "json")
+        assert json.loads(done.stdout)["said"] == "cordoned", done.stderr
+    rest = [a for a in everywhere if a != napoli]
+    eventually(lambda: here.ask(WEB) == rest, 25, "out here")
+    assert there.ask(WEB) == everywhere
+    told = here.verdict()["regions"]["napoli"]
+    assert told["explain"] == "ada says that napoli is cordoned"
+    assert not told["evicted"]
+    differs = there.cli("verify", "--format", "json", *servers(federation))
+    assert differs.returncode == 0, differs.stderr
+    found = json.loads(differs.stdout)["regions"]["catania"]
+    assert (found["intends-otherwise"], found["differs"]) == (1, [])
+    refused = here.cli("cordon", "nowhere", "--who", "ada")
+    assert refused.returncode == 2
+    assert "there is no region nowhere; there are catania, napoli, palermo" in refused.stderr
+    assert here.cli("cordon", "palermo", "--who", "ada").returncode == 0
+    refused = here.cli("cordon", "catania", "--who", "ada")
+    assert refused.returncode == 2
+    assert "that would leave no region in the answers" in refused.stderr
+    for name in ("napoli", "palermo", "palermo"):
+        assert here.cli("uncordon", name).returncode == 0
+    eventually(lambda: here.ask(WEB) == everywhere, 25, "back here")
+
+
+def test_verify_says_what_differs_and_who_is_silent(federation: Federation) -> None:
+    standing(federation)
+    here, there = federation["catania"], federation["palermo"]
+    eventually(lambda: here.cli("verify", *servers(federation)).returncode == 0, 30, "all agree")
+    there.freeze()  # nobody puts right what is changed now
+    try:
+        there.update(lambda m: m.replace(WEB, 15, "A", "192.0.2.66"))
+        others = [each for each in servers(federation) if "napoli" not in each]
+        silent = "--server=napoli=127.0.0.1:1"
+        done = here.cli("verify", "--timeout", "5", "--format", "json", silent, *others)
+    finally:
+        there.thaw()
+    assert done.returncode == 1, done.stderr
+    body = json.loads(done.stdout)
+    assert not body["agrees"]
+    assert [d["has"] for d in body["regions"]["palermo"]["differs"]] == [["192.0.2.66"]]
+    assert "Connect call failed" in body["regions"]["napoli"]["trouble"]
+    assert body["regions"]["catania"]["differences"] == 0
+    assert body["notes"][-1] == "the agent of palermo does not say what it wants"
+    eventually(lambda: here.cli("verify", *servers(federation)).returncode == 0, 60, "put right")
+
+
 def test_a_region_leaves_the_mesh(federation: Federation) -> None:
     everywhere = standing(federation)
     survivor = federation["catania"]

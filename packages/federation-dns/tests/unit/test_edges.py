@@ -388,6 +388,6 @@ def test_a_bad_kubeconfig_shows_no_token(tmp_path: Path) -> None:
 def test_a_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
     path = keys.generate("a", "10.0.0.1", tmp_path / "k", NOW)
     assert (tmp_path / "k" / "agent.key").stat().st_mode & 0o777 == 0o600
-    assert keys.expires(path.read_text()) == (NOW + datetime.timedelta(days=3650)).timestamp()
+    assert keys.expires(path.read_text()) == (NOW + datetime.timedelta(days=365)).timestamp()
     with pytest.raises(FileExistsError, match="already"):
         keys.generate("a", "10.0.0.1", tmp_path / "k", NOW)
