@@ -104,6 +104,35 @@ def test_force_region_is_shown_and_taken_back(federation: Federation):
     until(lambda: shown()["word"] is None, "the word is taken back")
 
 
+def test_a_cordoned_region_leaves_the_answers_where_it_is_said(federation: Federation):
+    here, there, region = federation.regions
+    everywhere = federation.answers(here, WEB)
+    params = {"region": region, "who": "the tests", "until": "10m"}
+    for _ in range(2):
+        task = federation.model(here).run(DNS, "cordon-region", params)
+        assert (task.results["said"], task.results["who"]) == ("cordoned", "the tests")
+    until(lambda: len(federation.answers(here, WEB)) == 2, f"{region} is out in {here}")
+    assert federation.answers(there, WEB) == everywhere
+    for changed in ("true", "false"):
+        task = federation.model(here).run(DNS, "uncordon-region", {"region": region})
+        assert task.results["changed"] == changed
+    until(lambda: federation.answers(here, WEB) == everywhere, f"{region} is back")
+    federation.settle(here)
+
+
+def test_verify_finds_every_server_as_it_should_be(federation: Federation):
+    def agrees() -> bool:
+        return federation.host.run(DNS, "verify").results["agrees"] == "true"
+
+    until(agrees, "all servers hold what they should")
+    found = json.loads(federation.host.run(DNS, "verify").results["regions"])
+    assert sorted(found) == sorted(federation.regions)
+    for each in found.values():
+        assert each["answered"] is True
+        assert each["asked"] > 0
+        assert each["intends-otherwise"] == 0
+
+
 @pytest.mark.parametrize(
     ("unit", "action", "params"),
     [
@@ -113,6 +142,9 @@ def test_force_region_is_shown_and_taken_back(federation: Federation):
         (HOST, "join-cluster", {"cluster": 7}),
         (MEMBER, "rotate-token", {"colour": "red"}),
         (DNS, "show-zone", {"colour": "red"}),
+        (DNS, "cordon-region", {}),
+        (DNS, "uncordon-region", {"region": 7}),
+        (DNS, "verify", {"colour": "red"}),
         (DNS, "force-region", {"region": "nowhere", "verdict": "sleepy"}),
     ],
 )
@@ -132,6 +164,8 @@ def test_juju_refuses_parameters_that_the_action_does_not_know(
         (HOST, "get-kubeconfig", {"server": "http://nowhere"}, "server: "),
         (HOST, "unjoin-cluster", {"cluster": "nowhere"}, "no such cluster"),
         (DNS, "force-region", {"region": "nowhere", "verdict": "lost"}, "nowhere"),
+        (DNS, "cordon-region", {"region": "nowhere"}, "there is no region nowhere"),
+        (DNS, "uncordon-region", {"region": "nowhere"}, "there is no region nowhere"),
         (DNS, "force-region", {"region": "napoli", "verdict": "lost", "until": "soon"}, "soon"),
     ],
 )

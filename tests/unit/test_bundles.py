@@ -126,3 +126,12 @@ def test_ha_is_three_control_planes_and_two_hosts_and_no_host_in_a_member():
 def test_a_feature_after_the_member_role_is_refused_and_not_half_applied(feature: str):
     bundle = loaded("member-region", "regions/palermo", feature)
     assert any("kubefed-host" in problem for problem in bundle_check.check(bundle))
+
+
+def test_a_witness_is_the_same_charm_alone():
+    bundle = bundles.load(ROOT / "bundles/federation.yaml", [ROOT / "overlays/witness.yaml"])
+    assert bundle.applications.keys() == {"federation-dns"}
+    assert bundle.applications["federation-dns"].options["role"] == "witness"
+    assert bundle.relations == (("federation-dns:mesh", "federation-mesh:mesh-hub"),)
+    assert bundle_check.check(bundle, charms({"federation-dns"})) == []
+    assert bundle.warnings == ()

@@ -3,6 +3,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import agent_verdict
@@ -22,6 +23,7 @@ from federation_interfaces import (
     RegionHealthUnitData,
 )
 from federation_interfaces.access import Access
+from federation_interfaces.cos_agent import Topology
 from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 MESH = "mesh"
 MESH_HUB = "mesh-hub"
 REGION_HEALTH = "region-health"
+COS_AGENT = "cos-agent"
 STANDBY = "one agent a region: the leader serves, this unit stands by"
 
 
@@ -64,7 +67,7 @@ class FederationDnsCharm(ops.CharmBase):
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
         observed += [self.on.verdict_changed]
-        for name in (MESH, MESH_HUB, REGION_HEALTH):
+        for name in (MESH, MESH_HUB, REGION_HEALTH, COS_AGENT):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
         observed += self.cluster.events()
         observed += [self.on[MESH].relation_broken, self.on[MESH_HUB].relation_broken]
@@ -78,6 +81,9 @@ class FederationDnsCharm(ops.CharmBase):
         framework.observe(self.on.force_region_action, self._on_force_region)
         framework.observe(self.on.show_delegation_action, self._on_show_delegation)
         framework.observe(self.on.rotate_dnssec_key_action, self._on_rotate_dnssec_key)
+        framework.observe(self.on.cordon_region_action, self._on_cordon_region)
+        framework.observe(self.on.uncordon_region_action, self._on_uncordon_region)
+        framework.observe(self.on.verify_action, self._on_verify)
 
     # What is seen
 
@@ -99,6 +105,8 @@ class FederationDnsCharm(ops.CharmBase):
 
     def target(self, settings: Settings) -> Target | None:
         """Return the DNS server to write to, None for this unit's; raises ProviderTrouble."""
+        if settings.witness:
+            return None
         secrets = {key: str(self.config.get(key, "")) for key in dns_provider.SECRETS}
         return dns_provider.target(self.model, settings, secrets, self.machine.settings)
 
@@ -109,12 +117,16 @@ class FederationDnsCharm(ops.CharmBase):
     def own_entry(self, settings: Settings, place: Place) -> MeshEntry:
         """Return what the other regions get to know of this one."""
         host = f"[{place.address}]" if ":" in place.address else place.address
+        named = self._may_be_named(settings)
+        ranges = [] if settings.witness else list(settings.address_ranges or (place.subnet,))
         return MeshEntry(
             region=place.region,
+            role=settings.role,
             url=f"https://{host}:{settings.port}",
             certificate=self.machine.certificate(),
-            nameserver=place.address if self._may_be_named(settings) else None,
-            address_ranges=list(settings.address_ranges or (place.subnet,)),
+            next_certificate=self.machine.next_certificate() or None,
+            nameserver=place.address if named and not settings.witness else None,
+            address_ranges=ranges,
         )
 
     def _may_be_named(self, settings: Settings) -> bool:
@@ -141,16 +153,15 @@ class FederationDnsCharm(ops.CharmBase):
         self._reconciled = True
         if self.stands_by():
             self.machine.stop()
+            self.unit.set_ports()
             return
         try:
             settings = self.settings()
             place = self.place(settings)
         except ValueError:
             return  # the status says it
-        access = self.cluster.access_or_ask(settings)
-        if access is None:
-            return
-        if place is None:
+        access = None if settings.witness else self.cluster.access_or_ask(settings)
+        if place is None or (access is None and not settings.witness):
             return
         try:
             self._serve(settings, place, access, self.target(settings))
@@ -161,7 +172,7 @@ class FederationDnsCharm(ops.CharmBase):
             self.problem = str(error)
 
     def _serve(
-        self, settings: Settings, place: Place, access: Access, target: Target | None
+        self, settings: Settings, place: Place, access: Access | None, target: Target | None
     ) -> None:
         machine, moment, own = self.machine, federation_dns_unit.now(), settings.own_server
         if own:
@@ -170,9 +181,14 @@ class FederationDnsCharm(ops.CharmBase):
         machine.ensure_keys(place, own_server=own)
         served = self._served(settings)
         known = self._known(settings, place)
-        self._changed = machine.ensure_peers(known.entries)
+        if machine.rotate(place, known.entries, moment):
+            known = self._known(settings, place)
+            self._changed = True
+        self._changed = machine.ensure_peers(known.entries) or self._changed
         self._publish(settings, place, known)
-        changed = machine.ensure_kubeconfig(access, place, moment)
+        changed = access is not None and machine.ensure_kubeconfig(access, place, moment)
+        if access is None:
+            machine.ensure_no_account()
         bind_changed = own and machine.ensure_bind(settings, place, served)
         if not own:
             machine.ensure_no_server()
@@ -215,10 +231,13 @@ class FederationDnsCharm(ops.CharmBase):
         return known
 
     def _publish(self, settings: Settings, place: Place, known: Known) -> None:
-        own = self.own_entry(settings, place)
-        health = RegionHealthUnitData(url=own.url, certificate=own.certificate)
+        own = next(entry for entry in known.entries if entry.region == place.region)
+        health = RegionHealthUnitData(
+            url=own.url, certificate=own.certificate, next_certificate=own.next_certificate
+        )
         for relation in self.model.relations[REGION_HEALTH]:
             _ = health.dump(relation.data[self.unit])
+        self._publish_metrics(settings, place)
         if not self.unit.is_leader():
             return
         for relation in self.model.relations[MESH]:
@@ -230,10 +249,26 @@ class FederationDnsCharm(ops.CharmBase):
             )
             _ = data.dump(relation.data[self.app])
 
+    def _publish_metrics(self, settings: Settings, place: Place) -> None:
+        relations = self.model.relations[COS_AGENT]
+        if not relations:
+            return
+        import observability  # what it reads and packs is not needed in each hook
+
+        host = f"[{place.listen}]" if ":" in place.listen else place.listen
+        given = observability.unit_data(
+            Topology(self.model.name, self.model.uuid, self.app.name, self.meta.name),
+            f"{host}:{settings.metrics_port}",
+            witness=settings.witness,
+        )
+        for relation in relations:
+            _ = given.dump(relation.data[self.unit])
+
     # Events of their own
 
     def _on_install(self, _: ops.InstallEvent) -> None:
-        if self.config.get("provider", "bind") != "bind":
+        witness = self.config.get("role") == "witness"
+        if witness or self.config.get("provider", "bind") != "bind":
             return
         self.unit.status = ops.MaintenanceStatus("installing BIND 9")
         try:
@@ -243,6 +278,7 @@ class FederationDnsCharm(ops.CharmBase):
 
     def _on_stop(self, _: ops.StopEvent) -> None:
         self.machine.stop()
+        self.unit.set_ports()
 
     def _on_remove(self, _: ops.RemoveEvent) -> None:
         try:
@@ -276,6 +312,8 @@ class FederationDnsCharm(ops.CharmBase):
     def _on_show_zone(self, event: ops.ActionEvent) -> None:
         try:
             settings, _ = self._for_action()
+            if settings.witness:
+                raise UnitError("a witness has no name server: ask a region's unit")
             if not settings.own_server:
                 raise UnitError(f"the zone is at another server (provider={settings.provider})")
             zone = self.machine.zone(settings)
@@ -312,6 +350,34 @@ class FederationDnsCharm(ops.CharmBase):
         if self.signing.rotate_key(event):
             self.reconcile(event)
 
+    def _on_cordon_region(self, event: ops.ActionEvent) -> None:
+        who, until = str(event.params["who"]), str(event.params["until"])
+        region = str(event.params["region"])
+        self._answer(event, lambda: self.machine.cordon(region, who=who, until=until))
+
+    def _on_uncordon_region(self, event: ops.ActionEvent) -> None:
+        region = str(event.params["region"])
+        self._answer(event, lambda: self.machine.uncordon(region))
+
+    def _on_verify(self, event: ops.ActionEvent) -> None:
+        self._answer(event, self.machine.verify)
+
+    def _answer(self, event: ops.ActionEvent, ask: Callable[[], dict[str, Any]]) -> None:
+        """Give what the agent's command answers, a key a result; what is no word is JSON."""
+        try:
+            _ = self._for_action()
+            answer = ask()
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        event.set_results(
+            {
+                key.replace("_", "-"): value if isinstance(value, str) else json.dumps(value)
+                for key, value in answer.items()
+                if value is not None
+            }
+        )
+
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
@@ -329,7 +395,7 @@ class FederationDnsCharm(ops.CharmBase):
             place = self.place(settings)
         except ValueError as error:
             return [ops.BlockedStatus(f"config: {config_error(error)}")]
-        trouble = self.cluster.trouble(settings)
+        trouble = None if settings.witness else self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]
         try:
@@ -355,10 +421,7 @@ class FederationDnsCharm(ops.CharmBase):
             self.machine.remembered(),
         )
         found: list[ops.StatusBase] = [ops.BlockedStatus(text) for text in known.problems]
-        regions = len([entry for entry in known.entries if entry.role == "region"])
-        serving = f"serving {settings.zone}; {regions} region{'s' if regions != 1 else ''}"
-        if len(known.entries) == 2:
-            serving += "; none can be judged lost without a witness"
+        serving = mesh_entries.told(known, settings.zone, witness=settings.witness)
         try:
             verdict = self._verdict(settings, place, known)
         except UnitError as error:

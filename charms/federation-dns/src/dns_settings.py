@@ -98,6 +98,7 @@ class Settings(BaseModel):
     rfc2136_server: ConfiguredAddress = ""
     rfc2136_port: int = Field(default=53, ge=1, le=65535)
     region: ConfiguredRegion = ""
+    role: Literal["region", "witness"] = "region"
     address_ranges: tuple[str, ...] = ()
     ca_certificate: ConfiguredCertificates = ""
     port: int = Field(default=8443, ge=1024, le=65535)
@@ -107,6 +108,11 @@ class Settings(BaseModel):
     withdraw_after: float = Field(default=5.0, ge=2.5, le=86400)
     evict_after: float = Field(default=20.0, ge=2.5, le=86400)
     return_after: float = Field(default=30.0, gt=0, le=86400)
+
+    @property
+    def witness(self) -> bool:
+        """Whether this agent only votes: it has neither cluster nor name server."""
+        return self.role == "witness"
 
     @field_validator("address_ranges", mode="before")
     @classmethod
@@ -126,7 +132,7 @@ class Settings(BaseModel):
     @property
     def own_server(self) -> bool:
         """Whether this unit's BIND is the authority."""
-        return self.provider == "bind"
+        return self.provider == "bind" and not self.witness
 
     @property
     def all_zones(self) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import shutil
-import ssl
 import subprocess
 import urllib.request
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dns_provider
+import rotation
 import yaml
 from charmlibs import passwd, systemd
 from dns_provider import Target
@@ -135,17 +136,20 @@ class Machine:
 
     def ensure_keys(self, place: Place, *, own_server: bool = True) -> None:
         """Make the agent's key and certificate, and BIND's TSIG key, once; they never leave."""
-        key, certificate = self.settings / "agent.key", self.settings / "agent.crt"
-        if not key.exists() or not certificate.exists():
-            from federation_dns import keys
+        from federation_dns import keys
 
+
+        key, certificate = self.settings / "agent.key", self.settings / "agent.crt"
+        if keys.interrupted(self.settings):
+            _ = keys.change_over(self.settings)
+        if not key.exists() or not certificate.exists():
             for half in (key, certificate):
                 half.unlink(missing_ok=True)
             _ = keys.generate(place.region, place.address, self.settings, now())
         hand_over(key, user=self.user)
         path = self.bind / "tsig.key"
         if own_server and not path.exists():
-            from federation_dns import bind, keys
+            from federation_dns import bind
 
             text = bind.key_file(TSIG_NAME, keys.new_secret())
             _ = write_file(path, text, mode=0o640, user="root", group=self.group)
@@ -154,6 +158,34 @@ class Machine:
         """Return the agent's certificate, or nothing."""
         path = self.settings / "agent.crt"
         return path.read_text() if path.exists() else ""
+
+    def next_certificate(self) -> str:
+        """Return the certificate that the agent will show next, or nothing."""
+        path = self.settings / "next.crt"
+        return path.read_text() if path.exists() else ""
+
+    def rotate(self, place: Place, entries: Sequence[MeshEntry], moment: datetime) -> bool:
+        """Make the next certificate in time, and change over when all regions know it.
+
+        The agent sees its files change, and goes on without a restart.
+
+        Returns:
+            True if this region's entry has to be published anew.
+        """
+        from federation_dns import keys
+
+        following, path = self.next_certificate(), self.settings / "next.crt"
+        made = datetime.fromtimestamp(path.stat().st_mtime, UTC) if following else None
+        known = bool(following) and rotation.acknowledged(entries, place.region, following)
+        current = keys.validity(self.certificate())
+        step = rotation.step(moment, current, made, acknowledged=known)
+        if step == "make":
+            _ = keys.generate(place.region, place.address, self.settings, moment, name=keys.NEXT)
+            hand_over(self.settings / "next.key", user=self.user)
+            os.utime(path, (moment.timestamp(), moment.timestamp()))
+        elif step == "change":
+            _ = keys.change_over(self.settings)
+        return step != "wait"
 
     def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
         """Mint the agent's token when half of its life is gone.
@@ -242,7 +274,7 @@ class Machine:
             "key-name": TSIG_NAME,
             "key-file": str(self.bind / "tsig.key"),
         }
-        return {
+        whole: dict[str, Any] = {
             "region": place.region,
             "zone": settings.zone,
             "zones": list(settings.zones),
@@ -260,6 +292,9 @@ class Machine:
             "evict-after": settings.evict_after,
             "return-after": settings.return_after,
         }
+        if settings.witness:
+            del whole["kubeconfig"], whole["provider"]
+        return whole
 
     def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> bool:
         """Start what does not run, restart what changed.
@@ -309,6 +344,17 @@ class Machine:
         started = self.kept().started_at
         return started is not None and moment - started < timedelta(seconds=told.START_S)
 
+    def ensure_no_account(self) -> None:
+        """End the account in the cluster that a region has and a witness has not.
+
+        Raises:
+            UnitError: it could not be ended; it is tried again.
+        """
+        kubeconfig = self.settings / "kubeconfig"
+        if kubeconfig.exists():
+            self.end_account()
+            kubeconfig.unlink()
+
     def stop(self) -> None:
         """Stop answering: another unit serves, or the unit goes."""
         self.status_service.stop()
@@ -353,8 +399,10 @@ class Machine:
         Raises:
             UnitError: no answer within so many seconds.
         """
-        context = ssl.create_default_context(cadata=self.certificate())
-        context.check_hostname = False  # the certificate itself is pinned
+        from federation_dns import keys
+
+        pinned = f"{self.certificate()}\n{self.next_certificate()}"
+        context = keys.client_context(pinned, None, None)
         host = f"[{place.listen}]" if ":" in place.listen else place.listen
         url = f"https://{host}:{settings.port}/v1/verdict"
         # No proxy of the model lies on the way to one's own machine.
@@ -403,8 +451,7 @@ class Machine:
         Raises:
             UnitError: the agent's command refuses it.
         """
-        words = ["force-region", region, verdict, "--who", who, "--until", until]
-        return self._run(*words, "--config", str(self.settings / "agent.yaml"))
+        return self._run("force-region", region, verdict, "--who", who, "--until", until)
 
     def delegation(self) -> dict[str, Any]:
         """Return what belongs into the parent of each zone, and what to know before.
@@ -412,14 +459,28 @@ class Machine:
         Raises:
             UnitError: the agent's command refuses it.
         """
-        words = ["delegation", "--format", "json"]
-        found: dict[str, Any] = json.loads(
-            self._run(*words, "--config", str(self.settings / "agent.yaml"))
-        )
+        return self._answer("delegation")
+
+    def cordon(self, region: str, *, who: str, until: str) -> dict[str, Any]:
+        """Take a region out of this agent's answers; raises UnitError."""
+        return self._answer("cordon", region, "--who", who, "--until", until)
+
+    def uncordon(self, region: str) -> dict[str, Any]:
+        """Let a region back into this agent's answers; raises UnitError."""
+        return self._answer("uncordon", region)
+
+    def verify(self) -> dict[str, Any]:
+        """Ask every region's name server, and return what differs; raises UnitError."""
+        return self._answer("verify", "--timeout", "10", differs=1)
+
+    def _answer(self, *words: str, differs: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._run(*words, "--format", "json", differs=differs))
         return found
 
-    def _run(self, *words: str) -> str:
+    def _run(self, *words: str, differs: int = 0) -> str:
+        """Run the agent's command; `differs` is an exit code that is an answer, too."""
         command = [str(self.python), "-m", "federation_dns.cli", *words]
+        command += ["--config", str(self.settings / "agent.yaml")]
         try:
             done = subprocess.run(
                 command,
@@ -432,6 +493,8 @@ class Machine:
                 group=self.user,
             )
         except subprocess.CalledProcessError as error:
+            if differs and error.returncode == differs:
+                return str(error.stdout)
             raise UnitError(str(error.stderr).strip() or str(error)) from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnitError(str(error)) from error

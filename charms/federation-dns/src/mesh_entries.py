@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import rotation
 from federation_interfaces.federation_mesh import MeshEntry
 
 
@@ -63,6 +64,9 @@ def combine(
                 known.problems.append(f"mesh relation {number}: {text}")
             else:
                 found[entry.region] = entry
+    if own is not None:
+        taken = rotation.taken(found.values(), own.region)
+        found[own.region] = own.model_copy(update={"taken": taken})
     known.entries = [found[region] for region in sorted(found)]
     return known
 
@@ -73,6 +77,21 @@ def _clash(entry: MeshEntry, found: Mapping[str, MeshEntry]) -> str:
     if holder is not None:
         return "" if holder == entry else f"another region is called {entry.region} already"
     for other in found.values():
-        if other.certificate == entry.certificate:
+        if set(other.certificates) & set(entry.certificates):
             return f"{entry.region} shows the certificate of {other.region}"
     return ""
+
+
+def told(known: Known, zone: str, *, witness: bool) -> str:
+    """Say what this agent does, for a status."""
+    regions = sum(entry.role == "region" for entry in known.entries)
+    witnesses = len(known.entries) - regions
+    text = "witness" if witness else f"serving {zone}"
+    text += f"; {regions} region{'s' if regions != 1 else ''}"
+    if witnesses - witness > 0:
+        text += f", {witnesses} witness{'es' if witnesses != 1 else ''}"
+    if len(known.entries) == 2 and regions == 2:
+        text += "; neither can be judged lost without a witness or force-region"
+    elif len(known.entries) == 2:
+        text += "; with one region and one witness nobody can be judged lost"
+    return text

@@ -46,6 +46,8 @@ class FakeMachine(Machine):
         self.parent: dict[str, Any] = {}
         self.secrets: dict[str, str] = {}
         self.wanted: dict[str, Any] = {}
+        self.rotates: list[str] = []
+        self.following = ""
         self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
 
     def _do(self, name: str) -> None:
@@ -101,6 +103,18 @@ class FakeMachine(Machine):
         self.watched = unit
         self.noted.parent.mkdir(parents=True, exist_ok=True)
 
+    def ensure_no_account(self) -> None:
+        self._do("no account")
+
+    def rotate(self, place: Place, entries: Sequence[MeshEntry], moment: datetime) -> bool:
+        if self.rotates:
+            self.following = self.rotates.pop(0)
+            return True
+        return False
+
+    def next_certificate(self) -> str:
+        return self.following
+
     def running_not(self, *, own_server: bool = True) -> list[str]:
         return self.down
 
@@ -142,6 +156,18 @@ class FakeMachine(Machine):
     def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
         self._do(f"force {region} {verdict} by {who} until {until}")
         return f"{region}: {verdict}\n"
+
+    def cordon(self, region: str, *, who: str, until: str) -> dict[str, Any]:
+        self._do(f"cordon {region} by {who} until {until}")
+        return {"region": region, "said": "cordoned", "who": who, "changed": True, "note": ""}
+
+    def uncordon(self, region: str) -> dict[str, Any]:
+        self._do(f"uncordon {region}")
+        return {"region": region, "said": None, "who": None, "changed": False, "note": "no word"}
+
+    def verify(self) -> dict[str, Any]:
+        self._do("verify")
+        return {"agrees": False, "notes": [], "regions": {"palermo": {"differences": 2}}}
 
 
 CA_ID = "secret:ca000000000000000000"

@@ -52,8 +52,10 @@ class TestServing:
                 "role": "region",
                 "url": "https://10.0.0.12:8443",
                 "certificate": CERTIFICATES[0],
+                "next_certificate": None,
                 "nameserver": "10.0.0.12",
                 "address_ranges": ["10.0.0.0/24"],
+                "taken": {},
             }
         ]
 
@@ -230,7 +232,8 @@ class TestStatus:
     def test_two_regions_need_a_witness(self, ctx: Context, machine: FakeMachine):
         out = again(ctx, state(spoke(HUB, "palermo")))
         assert out.unit_status == ops.ActiveStatus(
-            "serving federation.example; 2 regions; none can be judged lost without a witness"
+            "serving federation.example; 2 regions; "
+            "neither can be judged lost without a witness or force-region"
         )
 
     def test_a_lost_region_is_named(self, ctx: Context, machine: FakeMachine):

@@ -276,6 +276,12 @@ class TestAgent:
 
 
 class TestRunning:
+    @pytest.fixture(autouse=True)
+    def unit_files(self, machine: Machine) -> None:
+        machine.units.mkdir(parents=True)
+        for name in ("named", "federation-dns"):
+            (machine.units / f"{name}.service").touch()
+
     def ensure(self, machine: Machine, *, bind: bool, agent: bool) -> bool:
         return machine.ensure_running(bind_changed=bind, agent_changed=agent, moment=NOW)
 
@@ -318,6 +324,8 @@ class TestRunning:
             _ = self.ensure(machine, bind=True, agent=True)
 
     def test_stop_and_remove(self, machine: Machine, services: Services):
+        for path in machine.units.iterdir():
+            path.unlink()
         machine.stop()
         assert services.told == []
         machine.ensure_user()
