@@ -117,7 +117,6 @@ class FederationDnsCharm(ops.CharmBase):
     def own_entry(self, settings: Settings, place: Place) -> MeshEntry:
         """Return what the other regions get to know of this one."""
         host = f"[{place.address}]" if ":" in place.address else place.address
-        named = self._may_be_named(settings)
         ranges = [] if settings.witness else list(settings.address_ranges or (place.subnet,))
         return MeshEntry(
             region=place.region,
@@ -125,7 +124,7 @@ class FederationDnsCharm(ops.CharmBase):
             url=f"https://{host}:{settings.port}",
             certificate=self.machine.certificate(),
             next_certificate=self.machine.next_certificate() or None,
-            nameserver=place.address if named and not settings.witness else None,
+            nameserver=place.address if self._may_be_named(settings) else None,
             address_ranges=ranges,
         )
 
@@ -179,7 +178,7 @@ class FederationDnsCharm(ops.CharmBase):
             machine.ensure_packages()
         machine.ensure_user()
         machine.ensure_keys(place, own_server=own)
-        served = self._served(settings)
+        served = Served() if settings.witness else self._served(settings)
         known = self._known(settings, place)
         if machine.rotate(place, known.entries, moment):
             known = self._known(settings, place)
