@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, generate_latest
 
 from federation_dns import door, keys, wire
@@ -56,7 +57,12 @@ class MeshServer:
         app.router.add_get("/v1/peers", self._peers)
         # No body is unpacked: a packed one may be a thousand times its size.
         self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=75, auto_decompress=False, lingering_time=1.0
+            app,
+            access_log=None,
+            logger=_http_log(),
+            keepalive_timeout=75,
+            auto_decompress=False,
+            lingering_time=1.0,
         )
         self.opened: door.Door | None = None
         self._known: set[str] = set()
@@ -181,6 +187,21 @@ class MeshServer:
             for name, member in sorted(self._core.members.items())
         }
         return _json({"region": own, "peers": peers})
+
+
+class _OursOnly(logging.Filter):
+    """Lets pass what we did wrong; what strangers send that is no HTTP fills no log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _http_log() -> logging.Logger:
+    found = logging.getLogger(f"{__name__}.http")
+    if not found.filters:
+        found.addFilter(_OursOnly())
+    return found
 
 
 class MetricsServer:

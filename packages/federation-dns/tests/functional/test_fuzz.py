@@ -11,12 +11,15 @@ import os
 import random
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from federation_dns import keys, wire
+from federation_dns.agent import members
 from federation_dns.config import Config, Peers
 from federation_dns.core import Core, Memory, Settings
 from federation_dns.mesh import Mesh
@@ -133,6 +136,8 @@ async def test_a_malformed_vote_names_its_sender(port: Port) -> None:
 
 # --- a peer that answers ---
 
+Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 async def endless(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
@@ -170,23 +175,41 @@ async def junk(_: web.Request) -> web.StreamResponse:
     return web.Response(body=b"\xff" * 1000)
 
 
-async def poisoned(request: web.Request) -> web.StreamResponse:
-    """A right vote that names a state, which is none."""
-    if request.path == "/v1/votes":
-        poisoned_votes = request.app["votes"]
-        poisoned_votes.append(len(poisoned_votes) + 1)
-        message = VoteMessage(region="b", incarnation=1, sequence=len(poisoned_votes), state=2**62)
+class Poisoner:
+    """Right votes that name a state, which is none."""
+
+    def __init__(self) -> None:
+        self.sequence = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if request.path != "/v1/votes":
+            return await endless(request)
+        self.sequence += 1
+        message = VoteMessage(region="b", incarnation=1, sequence=self.sequence, state=2**62)
         return web.Response(body=wire.dump_vote(message))
-    return await endless(request)
+
+
+@dataclass
+class Visited:
+    """An agent's mesh, and a peer `b` whose answers a test makes."""
+
+    folder: Path
+    mesh: Mesh
+    core: Core
+    runner: web.AppRunner
+    number: int
+
+    async def answer(self, answering: Answering) -> None:
+        self.runner.app.router.add_route("*", "/{path:.*}", answering)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own = self.folder / "b" / "agent.crt"
+        context.load_cert_chain(own, own.with_suffix(".key"))
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", self.number, ssl_context=context).start()
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncGenerator[tuple[Mesh, Core, web.Application, str]]:
-    """An agent's mesh, and a peer `b` whose answers a test makes."""
-    from datetime import UTC, datetime
-
-    from federation_dns.agent import members
-
+async def client(tmp_path: Path) -> AsyncGenerator[Visited]:
     for name in ("a", "b"):
         keys.generate(name, "127.0.0.1", tmp_path / name, datetime.now(UTC))
     number = free_port()
@@ -219,24 +242,15 @@ async def client(tmp_path: Path) -> AsyncGenerator[tuple[Mesh, Core, web.Applica
     core.tick(time.monotonic(), 0)
     mesh = Mesh(config, core, time.monotonic)
     await mesh.set_peers(peers)
-    app = web.Application()
-    app["votes"] = []
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "b" / "agent.crt", tmp_path / "b" / "agent.key")
-
-    async def open_port(answering: Callable[..., object]) -> None:
-        app.router.add_route("*", "/{path:.*}", answering)  # pyright: ignore[reportArgumentType]
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", number, ssl_context=context).start()
-
-    app["open"] = open_port
+    runner = web.AppRunner(web.Application(), access_log=None, shutdown_timeout=0.1)
     task = asyncio.ensure_future(mesh.run())
-    yield mesh, core, app, f"https://127.0.0.1:{number}"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await mesh.close()
-    await runner.cleanup()
+    try:
+        yield Visited(tmp_path, mesh, core, runner, number)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await mesh.close()
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(
@@ -248,17 +262,15 @@ async def client(tmp_path: Path) -> AsyncGenerator[tuple[Mesh, Core, web.Applica
         (elsewhere, "answered 307"),
         (another, "speaks for somebody else"),
         (junk, "the message is no JSON"),
-        (poisoned, "the answer is too big"),
+        (Poisoner(), "the answer is too big"),
     ],
 )
 async def test_a_peer_that_answers_nonsense_is_named_and_harms_nobody(
-    client: tuple[Mesh, Core, web.Application, str],
-    answering: Callable[..., object],
-    named: str,
+    client: Visited, answering: Answering, named: str
 ) -> None:
-    mesh, core, app, _ = client
+    mesh, core = client.mesh, client.core
     before = core.wanted
-    await app["open"](answering)
+    await client.answer(answering)
 
     def seen() -> bool:
         return named in mesh.faults.shown(time.monotonic()).get("b", "")
