@@ -138,7 +138,6 @@ class Machine:
         """Make the agent's key and certificate, and BIND's TSIG key, once; they never leave."""
         from federation_dns import keys
 
-
         key, certificate = self.settings / "agent.key", self.settings / "agent.crt"
         if keys.interrupted(self.settings):
             _ = keys.change_over(self.settings)
