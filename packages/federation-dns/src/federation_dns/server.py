@@ -190,11 +190,11 @@ class MeshServer:
 
 
 class _OursOnly(logging.Filter):
-    """Lets pass what we did wrong; what strangers send that is no HTTP fills no log."""
+    """Lets pass what we did wrong; who sends no HTTP, or hangs up in the middle, fills no log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError)
+        return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
 def _http_log() -> logging.Logger:
