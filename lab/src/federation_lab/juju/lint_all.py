@@ -14,6 +14,8 @@ from federation_lab.juju import lint, lint_clouds
 FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
 """Overlays that go together in any selection, in this order, before the region's role."""
 ROLES = ("host-region", "member-region")
+WITNESS = "witness"
+"""A model of its own: with no role, region or feature."""
 LAB = "lab"
 LAB_FEATURES = ("ha", "upstream")
 """Those that the lab can be given too; the others need clouds and charms that it has not."""
@@ -31,6 +33,8 @@ def overlay_sets(root: Path) -> Iterator[list[str]]:
     there = {path.stem for path in (root / "overlays").glob("*.yaml")}
     features = [name for name in FEATURES if name in there]
     regions = sorted(path.stem for path in (root / "overlays/regions").glob("*.yaml"))
+    if WITNESS in there:
+        yield [WITNESS]
     for size in range(len(features) + 1):
         for chosen in combinations(features, size):
             for role in ROLES:
@@ -47,7 +51,7 @@ def check_overlays(root: Path) -> list[str]:
     Args:
         root: The tree.
     """
-    known = {*FEATURES, *ROLES, LAB}
+    known = {*FEATURES, *ROLES, WITNESS, LAB}
     found = [
         f"overlays/{path.name}: in no combination that is checked; name it in lint_all.py"
         for path in sorted((root / "overlays").glob("*.yaml"))
