@@ -254,6 +254,8 @@ class Designate:
             except Refused as answer:
                 self._refused(run, change, write, answer)
                 return "left"
+        with run.lock:
+            self._refusals.forget(change.name)
         return "written"
 
     def _gives_up(self, run: _Run, change: Change) -> bool:

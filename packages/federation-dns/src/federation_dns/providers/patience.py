@@ -44,6 +44,10 @@ class Refusals:
         wait = min(_LONGEST, _FIRST * 2**times)
         self._by_name[change.name] = _Refusal(change, why, times + 1, now + wait)
 
+    def forget(self, name: str) -> None:
+        """It was written."""
+        self._by_name.pop(name, None)
+
     def keep(self, changes: Iterable[Change]) -> None:
         """Forget what is no longer planned: it was written, or is not wanted any more."""
         planned = {change.name: change for change in changes}
