@@ -37,7 +37,7 @@ class Desk:
             lambda: self.pressed,
         )
 
-    async def _write(self, _federated: Json, outcome: Outcome) -> None:
+    async def _write(self, _federated: Json, outcome: Outcome, _current: Json) -> None:
         self.written.append(outcome)
 
     def note(self) -> None:
