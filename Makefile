@@ -20,7 +20,7 @@ format lint types unit functional integration seeded charms tools: $(TOX)
 	$(TOX) run -e $@
 
 format:       ## put the code into its form
-lint:         ## ruff, codespell, import contracts, bundles
+lint:         ## ruff, codespell, import contracts, bundle and overlays, clouds, Terraform
 types:        ## basedpyright, strict
 unit:         ## unit and charm tests
 functional:   ## tests with real API servers, BIND and the lab

@@ -1,7 +1,8 @@
 """``python -m federation_lab.juju.lint_all [ROOT]``: all that a region is deployed from, offline.
 
-The bundle with its overlays in every combination that makes sense, and the clouds. One line a
-problem, with what it is a problem of; exit code 1 if there is any.
+The bundle with its overlays in every combination that makes sense, the clouds, and Terraform's
+modules, which have to deploy the same. One line a problem, with what it is a problem of; exit code
+1 if there is any.
 """
 
 import sys
@@ -9,13 +10,15 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from federation_lab.juju import lint, lint_clouds
+from federation_lab.juju import lint, lint_clouds, lint_terraform, lint_topology
 
 FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
 """Overlays that go together in any selection, in this order, before the region's role."""
 ROLES = ("host-region", "member-region")
 WITNESS = "witness"
 """A model of its own: with no role, region or feature."""
+TERRAFORM_FEATURES = ("openstack", "ha", "designate", "cos")
+"""Those that ``terraform/region`` has a variable for."""
 LAB = "lab"
 LAB_FEATURES = ("ha", "upstream")
 """Those that the lab can be given too; the others need clouds and charms that it has not."""
@@ -91,13 +94,54 @@ def check_clouds(root: Path) -> list[str]:
     return found
 
 
+def check_terraform(root: Path) -> list[str]:
+    """Everything that is wrong with Terraform's modules; nothing where there are none.
+
+    Args:
+        root: The tree.
+    """
+    modules: dict[str, lint_terraform.Module] = {}
+    found: list[str] = []
+    for folder in sorted(each for each in (root / "terraform").glob("*") if each.is_dir()):
+        try:
+            modules[folder.name] = lint_terraform.read(folder)
+        except ValueError as error:
+            found.append(f"terraform/{folder.name}: {error}")
+    by_path = {module.path: module for module in modules.values()}
+    for name, module in modules.items():
+        found += [f"terraform/{name}: {each}" for each in lint_terraform.check(module, by_path)]
+    if not modules or found:
+        return found  # what is compared below can be relied on
+    for name in lint_topology.OURS:
+        problems = lint_topology.check_charm(root, modules[name], name)
+        found += [f"terraform/{name}: {each}" for each in problems]
+    crossing = lint_topology.check_crossing(root, modules)
+    found += [f"terraform/federation: {each}" for each in crossing]
+    return found + list(_topologies(root, modules))
+
+
+def _topologies(root: Path, modules: dict[str, lint_terraform.Module]) -> Iterator[str]:
+    told: set[str] = set()
+    there = [n for n in TERRAFORM_FEATURES if (root / "overlays" / f"{n}.yaml").is_file()]
+    for size in range(len(there) + 1):
+        for chosen in combinations(there, size):
+            for host in (True, False):
+                bundled = lint_topology.load_bundle(root, chosen, host=host)
+                made = lint_topology.of_terraform(modules, chosen, host=host)
+                for problem in lint_topology.differences(lint_topology.of_bundle(bundled), made):
+                    if problem not in told:
+                        told.add(problem)
+                        shown = " ".join([*chosen, ROLES[0] if host else ROLES[1]])
+                        yield f"terraform/region with {shown}: {problem}"
+
+
 def check(root: Path) -> list[str]:
     """Everything that is wrong with what a region is deployed from.
 
     Args:
         root: The tree.
     """
-    return [*check_overlays(root), *check_clouds(root)]
+    return [*check_overlays(root), *check_clouds(root), *check_terraform(root)]
 
 
 def main(argv: list[str]) -> int:

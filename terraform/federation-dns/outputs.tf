@@ -1,0 +1,21 @@
+output "app_name" {
+  description = "The application's name."
+  value       = juju_application.federation_dns.name
+}
+
+output "provides" {
+  description = "Endpoints that it provides."
+  value = {
+    mesh_hub      = "mesh-hub"
+    region_health = "region-health"
+  }
+}
+
+output "requires" {
+  description = "Endpoints that it requires."
+  value = {
+    certificates = "certificates"
+    kube_control = "kube-control"
+    mesh         = "mesh"
+  }
+}

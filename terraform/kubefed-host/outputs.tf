@@ -1,0 +1,19 @@
+output "app_name" {
+  description = "The application's name."
+  value       = juju_application.kubefed_host.name
+}
+
+output "provides" {
+  description = "Endpoints that it provides."
+  value       = {}
+}
+
+output "requires" {
+  description = "Endpoints that it requires."
+  value = {
+    certificates  = "certificates"
+    kube_control  = "kube-control"
+    members       = "members"
+    region_health = "region-health"
+  }
+}
