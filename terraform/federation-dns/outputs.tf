@@ -6,6 +6,7 @@ output "app_name" {
 output "provides" {
   description = "Endpoints that it provides."
   value = {
+    cos_agent     = "cos-agent"
     mesh_hub      = "mesh-hub"
     region_health = "region-health"
   }

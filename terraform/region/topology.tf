@@ -78,9 +78,9 @@ locals {
   cos_relations = [
     ["opentelemetry-collector:cos-agent", "kubernetes-control-plane:cos-agent"],
     ["opentelemetry-collector:cos-agent", "kubernetes-worker:cos-agent"],
+    ["opentelemetry-collector:cos-agent", "federation-dns:cos-agent"],
     ["opentelemetry-collector:juju-info", "kubefed-host:juju-info"],
     ["opentelemetry-collector:juju-info", "kubefed-member:juju-info"],
-    ["opentelemetry-collector:juju-info", "federation-dns:juju-info"],
   ]
   # By the name of the offer in the variable `cos`.
   cos_offers = {
