@@ -42,3 +42,12 @@ variable "cos" {
   })
   default = null
 }
+
+variable "witness" {
+  description = "As overlays/witness.yaml: a voter on a third site, for two regions; null is none."
+  type = object({
+    cloud        = optional(string, "openstack")
+    cloud_region = optional(string)
+  })
+  default = null
+}

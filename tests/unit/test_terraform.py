@@ -121,6 +121,10 @@ def test_a_tree_without_terraform_is_fine(tmp_path: Path):
             ".federation_dns",
             "is no offer of terraform/region",
         ),
+        ("federation/witness.tf", "mem=1G", "mem=2G", "application federation-dns: constraints"),
+        ("federation/witness.tf", 'role   = "witness"', 'role   = "region"', "options"),
+        ("federation/witness.tf", 'endpoint = "mesh"', 'endpoint = "mesh-hub"', "offers of other"),
+        ("federation/witness.tf", 'module "witness"', 'module "other"', "module.witness is not"),
     ],
 )
 def test_each_rule_refuses(root: Path, file: str, old: str, new: str, said: str):
@@ -128,6 +132,15 @@ def test_each_rule_refuses(root: Path, file: str, old: str, new: str, said: str)
     problems = lint_all.check_terraform(root)
     assert any(said in problem for problem in problems), problems
     assert all(problem.startswith("terraform/") for problem in problems)
+
+
+def test_a_witness_of_the_bundle_alone_is_told(root: Path):
+    (root / "terraform/federation/witness.tf").unlink()
+    variables = root / "terraform/federation/variables.tf"
+    text = variables.read_text()
+    variables.write_text(text[: text.index('variable "witness"')])
+    (problem,) = lint_all.check_terraform(root)
+    assert "the witness is only in one of" in problem
 
 
 def test_an_empty_folder_is_no_module(root: Path):

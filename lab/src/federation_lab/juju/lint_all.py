@@ -115,7 +115,8 @@ def check_terraform(root: Path) -> list[str]:
     for name in lint_topology.OURS:
         problems = lint_topology.check_charm(root, modules[name], name)
         found += [f"terraform/{name}: {each}" for each in problems]
-    crossing = lint_topology.check_crossing(root, modules)
+    crossing = [*lint_topology.check_crossing(root, modules)]
+    crossing += lint_topology.check_witness(root, modules)
     found += [f"terraform/federation: {each}" for each in crossing]
     return found + list(_topologies(root, modules))
 

@@ -162,9 +162,16 @@ def _end(module: Module, name: str) -> str:
     """The end of an integration that is not an offer, as ``application:endpoint``."""
     for end in module.resources["juju_integration", name]["application"]:
         if "endpoint" in end:
-            app = str(end["name"]).rstrip("}").rpartition(".")[2].replace("_", "-")
-            return f"{app}:{end['endpoint']}"
+            return f"{_called(module, str(end['name']))}:{end['endpoint']}"
     return ""
+
+
+def _called(module: Module, text: str) -> str:
+    """The application that ``${module.NAME...OUTPUT}`` is the name of."""
+    parts = text.strip("${}").split(".")
+    if parts[-1] == "app_name":
+        return module.calls(parts[1].partition("[")[0]).name
+    return parts[-1].replace("_", "-")
 
 
 def _offers(region: Module, *, host: bool) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
@@ -275,3 +282,31 @@ def load_bundle(root: Path, features: Collection[str], *, host: bool) -> Bundle:
         return text.replace(region.stem.encode(), REGION.encode()) if path == region else text
 
     return bundle.load(root / "bundles/federation.yaml", [*files, region], reader)
+
+
+def check_witness(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
+    """Whether ``terraform/federation`` deploys the witness as its overlay does.
+
+    Args:
+        root: The tree.
+        modules: The modules by the name of their folder.
+    """
+    overlay = root / "overlays/witness.yaml"
+    module = modules["federation"]
+    if not overlay.is_file() or "witness" not in module.modules:
+        if overlay.is_file() or "witness" in module.modules:
+            yield "the witness is only in one of overlays/witness.yaml and module witness"
+        return
+    bundled = of_bundle(bundle.load(root / "bundles/federation.yaml", [overlay]))
+    body = module.modules["witness"]
+    source = modules[module.calls("witness").name]
+    made = Application(
+        channel="",
+        units=body.get("units", source.variables["units"]["default"]),
+        constraints=body.get("constraints", source.variables["constraints"]["default"]),
+        expose="expose" in source.resources["juju_application", "federation_dns"],
+        trust=False,
+        options=body.get("config", {}),
+    )
+    consumed = {(_end(module, "witness"), "mesh")}
+    yield from differences(bundled, Topology({"federation-dns": made}, set(), {}, consumed))
