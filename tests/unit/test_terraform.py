@@ -67,7 +67,7 @@ def test_a_tree_without_terraform_is_fine(tmp_path: Path):
             "no appl",
         ),
         ("region/main.tf", "trust       =", "trusted     =", "trusted is no attribute"),
-        ("region/main.tf", "channel = each", "chanel = each", "charm.chanel is no attribute"),
+        ("region/main.tf", "channel = each", "chan = each", "charm.chan is no attribute"),
         ("region/main.tf", 'dynamic "expose"', 'dynamic "exposed"', "exposed is no attribute"),
         ("federation/main.tf", '    endpoint = "mesh"\n', '    offer_url = "x"\n', "not both"),
         (
@@ -96,7 +96,7 @@ def test_a_tree_without_terraform_is_fine(tmp_path: Path):
             "module kubefed_host: no channel",
         ),
         ("region/main.tf", "  units      = try", "  unitz      = try", "unitz is no variable"),
-        ("region/main.tf", "var.labels }", "var.lables }", "var.lables is not declared"),
+        ("region/main.tf", "var.labels }", "var.marks }", "var.marks is not declared"),
         ("region/main.tf", "var.labels }", '"" }', "var.labels is not used"),
         ("region/main.tf", "local.ha_units", "local.haunits", "local.haunits is not declared"),
         (

@@ -65,9 +65,9 @@ def test_endpoints_and_options_of_the_store_are_checked(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (problem,) = tree(tmp_path / "a", store="two: {provides: {aside: line}}\n")
     assert 'does not define relation "down"' in problem
-    overlay = "applications: {two: {options: {levle: '1'}}}"
+    overlay = "applications: {two: {options: {height: '1'}}}"
     (problem,) = tree(tmp_path / "b", overlay=overlay)
-    assert 'unknown option "levle"' in problem
+    assert 'unknown option "height"' in problem
 
 
 def test_a_store_that_is_no_mapping_is_named(tmp_path: Path):

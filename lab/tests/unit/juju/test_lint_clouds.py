@@ -48,7 +48,7 @@ def test_sound_clouds_pass(tmp_path: Path, cloud: dict[str, Any]):
         (OPENSTACK | {"auth-types": []}, "at least 1 item"),
         (OPENSTACK | {"regions": {}}, "names its regions"),
         (OPENSTACK | {"regions": {"roma": {}}}, "no endpoint for roma"),
-        (OPENSTACK | {"regions": {"roma": {"endpiont": KEYSTONE}}}, "endpiont"),
+        (OPENSTACK | {"regions": {"roma": {"address": KEYSTONE}}}, "address"),
         (OPENSTACK | {"region-config": {"bari": {}}}, "region-config of no region: bari"),
         (OPENSTACK | {"skip-tls-verify": True}, "skip-tls-verify"),
         (OPENSTACK | {"ca-certificates": ["x"]}, "no PEM certificate"),
