@@ -259,6 +259,9 @@ def test_an_empty_folder_is_no_module(root: Path):
             "offers of other models",
         ),
         ("federation-dns/main.tf", "  expose {}\n", "", "", False, "application federation-dns: "),
+        ("region/main.tf", "{ region = var.name, ", "{ ", "", False, "kubefed-member: options"),
+        ("region/main.tf", "{ region = var.name }", "{}", "", True, "federation-dns: options"),
+        ("region/main.tf", 'try(local.units["kubefed-host"], 1)', "1", "ha", True, "host: units"),
         (
             "kubefed-member/variables.tf",
             "cores=1",

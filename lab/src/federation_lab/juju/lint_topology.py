@@ -4,6 +4,7 @@
 merges it, for each combination of features and role, and compared with the merged bundle.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from federation_lab.juju.lint_terraform import Body, Module
 OURS = ("kubefed-host", "kubefed-member", "federation-dns")
 REGION = "roma"
 """The region's name in what is compared."""
+_GIVEN = {"name": REGION, "labels": "country=it"}
+"""What the variables of ``terraform/region`` are given, to be what the region's overlay says."""
+_OPTION = re.compile(r"([a-z][a-z-]*) = var\.([a-z_]+)")
 
 Relation = frozenset[str]
 
@@ -102,7 +106,7 @@ def of_terraform(
             for name, body in data[layer].items():
                 apps[name] = _of_entry(name, body, data, features, units)
     for name in OURS:
-        apps[name] = _of_charm(modules[name], name, data, features, units)
+        apps[name] = _of_charm(modules, name, features, units)
     pairs = [*data["kubernetes_relations"], *data["federation_relations"]]
     for layer in ("openstack", "cos"):
         pairs += data[f"{layer}_relations"] if layer in features else []
@@ -140,18 +144,23 @@ def _of_entry(
 
 
 def _of_charm(
-    module: Module, name: str, data: Body, features: Collection[str], units: Mapping[str, int]
+    modules: Mapping[str, Module], name: str, features: Collection[str], units: Mapping[str, int]
 ) -> Application:
+    """A charm of ours, by its module and what ``terraform/region`` gives to it."""
+    module, region = modules[name], modules["region"]
+    call = region.modules[name.replace("-", "_")]
     resource = module.resources["juju_application", name.replace("-", "_")]
-    options: dict[str, str] = {} if name == "kubefed-host" else {"region": REGION}
-    if name == "kubefed-member":
-        options["labels"] = "country=it"
-    if name == "federation-dns" and "designate" in features:
-        options |= data["designate_config"]
+    config = str(call.get("config", ""))
+    options: dict[str, str] = {}
+    for match in _OPTION.finditer(config):
+        options[match[1]] = _GIVEN.get(match[2], f"var.{match[2]}")
+    if "designate" in features and "local.designate_config" in config:
+        options |= region.locals["designate_config"]
+    counted = units if "local.units" in str(call.get("units", "")) else {}
     return Application(
         channel="",
-        units=units.get(name, module.variables["units"]["default"]),
-        constraints=module.variables["constraints"]["default"],
+        units=counted.get(name, module.variables["units"]["default"]),
+        constraints=call.get("constraints", module.variables["constraints"]["default"]),
         expose="expose" in resource,
         trust=resource.get("trust", False),
         options=options,
