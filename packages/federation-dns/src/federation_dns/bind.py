@@ -250,6 +250,9 @@ def _primary(
         signed = (
             f'\t\tdnssec-policy {policy};\n\t\tkey-directory "{signing.key_directory}";\n'
             "\t\tinline-signing no;\n"
+            # In few steps, not ten signatures a step: what is changed between the steps is left
+            # unsigned, or with the signature that it had.
+            "\t\tsig-signing-nodes 1000;\n\t\tsig-signing-signatures 1000;\n"
         )
     return f"""\
 \tzone "{zone}" {{

@@ -386,7 +386,7 @@ class Region:
         query = dns.message.make_query(name, kind)
         try:
             answer = self.here(
-                lambda: dns.query.udp(query, "127.0.0.1", port=self.dns_port, timeout=1)
+                lambda: dns.query.udp(query, "127.0.0.1", port=self.dns_port, timeout=3)
             )
         except (OSError, dns.exception.Timeout):
             return []
@@ -406,7 +406,7 @@ class Region:
         message = dns.update.UpdateMessage(ZONE, keyring=self.keyring())
         change(message)
         answer = self.here(
-            lambda: dns.query.tcp(message, "127.0.0.1", port=self.dns_port, timeout=2)
+            lambda: dns.query.tcp(message, "127.0.0.1", port=self.dns_port, timeout=10)
         )
         assert answer.rcode() == dns.rcode.NOERROR, answer
 
@@ -416,7 +416,9 @@ class Region:
         name = next(iter(self.keyring()))
         query, _ = dns.xfr.make_query(zone, keyring=self.keyring(), keyname=name)
         self.here(
-            lambda: dns.query.inbound_xfr("127.0.0.1", zone, query, port=self.dns_port, lifetime=5)
+            lambda: dns.query.inbound_xfr(
+                "127.0.0.1", zone, query, port=self.dns_port, lifetime=20
+            )
         )
         return {
             (n.to_text(omit_final_dot=True), dns.rdatatype.to_text(rs.rdtype)): tuple(
@@ -440,7 +442,7 @@ class Region:
             ],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 
@@ -450,7 +452,7 @@ class Region:
         url = f"https://{self.host}:{self.mesh_port}/v1/verdict"
 
         def get() -> dict[str, Any]:
-            with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            with urllib.request.urlopen(url, timeout=20, context=context) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
             return found
 

@@ -72,16 +72,17 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Signed]:
             more = {"ttl": TTL, "return-after": 3, "flap": {"free": 20, "limit": 0}}
             region.write_config(SPEED, **more)
             region.api.publish("web", region.address())
-            region.start_agent()
-        # Not before: a resolver remembers for a minute that it found no key.
+        # Not before: a resolver remembers for a minute that it found no key, and `named` may leave
+        # unsigned what is written while it signs for the first time (docs/limits.md).
         for region in regions:
             eventually(
-                lambda region=region: all(
-                    signatures(region, f"host{n}.{ZONE}") for n in (0, 500, 999)
+                lambda region=region: (
+                    region.ask(ZONE, "NSEC3PARAM") != [] and unsigned(region) == []
                 ),
                 90,
                 "it is signed",
             )
+            region.start_agent()
         for resolver in (plain, validating):
             resolver.start()
         yield Signed(regions, made, plain, validating)
@@ -95,8 +96,15 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Signed]:
 
 def signatures(region: Region, name: str) -> set[int]:
     query = dns.message.make_query(name, "A", want_dnssec=True)
-    answer = dns.query.tcp(query, "127.0.0.1", 2, region.dns_port)
+    answer = dns.query.tcp(query, "127.0.0.1", 10, region.dns_port)
     return {r.key_tag for rs in answer.answer for r in rs if isinstance(r, RRSIG)}
+
+
+def unsigned(region: Region) -> list[str]:
+    """Names with answers that nothing is signed of."""
+    found = region.transfer()
+    names = {name for name, kind in found if kind in ("A", "TXT")}
+    return sorted(names - {name for name, kind in found if kind == "RRSIG"})
 
 
 def test_agents_go_on_writing_into_signed_zones(signed: Signed) -> None:
