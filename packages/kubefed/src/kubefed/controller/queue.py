@@ -31,13 +31,20 @@ LONGEST_RETRY = 60.0
 PATIENT_SHARE = 8
 
 
+class Held(float):
+    """A delay of what had to wait for its turn: that is no success, its failures still count."""
+
+    __slots__ = ()
+
+
 class WorkQueue(Generic[K]):
     """Keys waiting for a handler.
 
     Args:
         name: for messages.
         handle: what is done with a key. It gives the delay after which the key is to be looked
-            at again, a negative one for "again, later each time", or None for not at all.
+            at again (`Held` if it had to wait), a negative one for "again, later each time", or
+            None for not at all.
         workers: how many keys are handled at the same time.
         metrics: what is counted and timed, None for nothing.
     """
@@ -159,7 +166,8 @@ class WorkQueue(Generic[K]):
         if again is None:
             self._failures.pop(key, None)
         elif again >= 0:
-            self._failures.pop(key, None)
+            if not isinstance(again, Held):
+                self._failures.pop(key, None)
             self.add_later(key, again)
         else:
             failures = self._failures.get(key, 0) + 1

@@ -13,7 +13,7 @@ from kubefed.controller.client import ApiError
 from kubefed.controller.informer import FAILURES
 from kubefed.controller.objects import Json, Key, deleting, finalizers, labels, managed
 from kubefed.controller.plan import Member, Operation, Plan, Subject, Verb
-from kubefed.controller.queue import RETRY
+from kubefed.controller.queue import RETRY, Held
 from kubefed.controller.transparent import marks
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Removal:
         )
         if held:
             # By then, an orphan annotation, say, may have come.
-            return held
+            return Held(held)
         statuses = self._batches.statuses(key, placed, batch, results)
         left = self._left(subject, members, placed | before.clusters.keys())
         waits = {name: value for name, value in statuses.items() if name not in left}
@@ -124,7 +124,7 @@ class Removal:
         pending = [member.pending for member in members if member.name in statuses]
         if any(pending):
             # What is to be said of it is known in a moment.
-            return max(pending)
+            return Held(max(pending))
         names = ", ".join(sorted(statuses))
         self._context.events.normal(
             subject.federated, "WaitForRemovalInCluster", f"waits for removal in {names}"

@@ -36,7 +36,7 @@ from kubefed.controller.objects import (
     uid,
 )
 from kubefed.controller.plan import Subject
-from kubefed.controller.queue import RETRY, WorkQueue
+from kubefed.controller.queue import RETRY, Held, WorkQueue
 from kubefed.controller.removal import Removal
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class TypeSync:
             # What is to be said of it is known in a moment; the others needn't wait for that.
             if recorded is not None:
                 self._context.records.note(federated, self.kind, recorded)
-            return held or max(pending)
+            return Held(held or max(pending))
         self._batches.tell(subject, statuses)
         self._books.note(key, federated, recorded, outcome)
         return RETRY if status.recoverable(outcome) else None

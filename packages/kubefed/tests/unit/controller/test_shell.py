@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from kubefed.api import CONFIG_MAP
-from kubefed.controller import leader
+from kubefed.controller import backoff, leader
 from kubefed.controller.answers import TOO_LONG
 from kubefed.controller.client import ApiError, Client, Connection, NotLeaderError
 from kubefed.controller.informer import Informer, Source
 from kubefed.controller.leader import DURATION, RENEW_DEADLINE, Leader
 from kubefed.controller.objects import Json, Key
-from kubefed.controller.queue import RETRY, WorkQueue
+from kubefed.controller.queue import RETRY, Held, WorkQueue
 
 
 async def until(check: Callable[[], bool]) -> None:
@@ -68,6 +68,30 @@ async def test_a_failure_is_tried_again_and_harms_no_other_key() -> None:
     queue.add("bad")
     await until(lambda: handled.count("bad") == 2)
     task.cancel()
+
+
+@pytest.mark.parametrize(("wait", "failed"), [(Held(0.0), [1, 2, 3]), (0.0, [1, 1, 1])])
+async def test_to_wait_for_a_turn_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, wait: float, failed: list[int]
+) -> None:
+    """Else who fails in one cluster would be tried without a pause while others are paced."""
+    turns = [RETRY, wait, RETRY, wait, RETRY, None]
+    seen: list[int] = []
+
+    def delay(failures: int, **_: float) -> float:
+        seen.append(failures)
+        return 0.0
+
+    async def handle(_: str) -> float | None:
+        return turns.pop(0)
+
+    monkeypatch.setattr(backoff, "delay", delay)
+    queue = WorkQueue[str]("test", handle, workers=1)
+    task = asyncio.create_task(queue.run())
+    queue.add("web")
+    await until(lambda: turns == [])
+    task.cancel()
+    assert seen == failed
 
 
 # -- informer
