@@ -20,6 +20,7 @@ from kubefed.api import (
     CONFIG_MAP,
     DEPLOYMENT,
     FEDERATED_TYPE_CONFIG,
+    KUBEFED_CONFIG,
     MANAGED_LABEL,
     NAMESPACE,
     PROPAGATED_VERSION,
@@ -39,6 +40,12 @@ FEDERATION = "takeover-test"
 PLACE = "taken"
 KINDS = (NAMESPACE, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, SERVICE, DEPLOYMENT)
 LABELS = {"app": "web"}
+# Of upstream's periods those that a start waits for: the former leader's lease, the first probes.
+QUICK: Manifest = {
+    "leaderElect": {"leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "1s"},
+    "clusterHealthCheck": {"period": "1s"},
+    "controllerDuration": {"availableDelay": "1s"},
+}
 POD: Manifest = {
     "metadata": {"labels": LABELS},
     "spec": {"containers": [{"name": "web", "image": "registry.example.org/web:1"}]},
@@ -101,6 +108,17 @@ def photo(host: Resources, members: Mapping[str, Resources]) -> dict[str, Any]:
     return found
 
 
+def at_rest(host: Resources, members: Mapping[str, Resources]) -> dict[str, Any]:
+    """The photo of a federation in which nothing has been written for a while."""
+    found = photo(host, members)
+    for _ in range(10):
+        time.sleep(2)
+        before, found = found, photo(host, members)
+        if found == before:
+            return found
+    raise AssertionError("what was carried doesn't come to rest")
+
+
 def repaint(host: Resources, members: Mapping[str, Resources], color: str, log: Path) -> None:
     """Change one object, and see that whoever controls the federation carries it."""
     kind = FederatedType.of(CONFIG_MAP).federated
@@ -137,6 +155,7 @@ def test_either_takes_over_from_the_other_without_a_write(
     host = objects(kubeconfig, "catania")
     members = {name: objects(kubeconfig, name) for name in ("palermo", "napoli")}
     shell(f"kubefed init {suffix}", environment)
+    host.patch(KUBEFED_CONFIG, "kubefed", FEDERATION, {"spec": QUICK})
     for name in members:
         shell(f"kubefed join {name} {suffix}", environment)
     rights = account(trio, tmp_path / "account")
@@ -157,23 +176,20 @@ def test_either_takes_over_from_the_other_without_a_write(
         eventually(lambda: carried(host), 90, "what upstream's carries", log)
         repaint(host, members, "green", log)
         eventually(lambda: carried(host), 60, "the new color", log)
-        time.sleep(5)  # what it still has to write, it writes now
-        before = photo(host, members)
+        before = at_rest(host, members)
     kept = {key: value for key, value in before.items() if not key.endswith("other")}
     assert len(kept) == len(members) * len(KINDS) + len(KINDS)
 
     with controller(ours, environment, log):
         repaint(host, members, "yellow", log)
         eventually(lambda: carried(host), 20, "the new color", log)
-        time.sleep(5)
-        ran = photo(host, members)
+        ran = at_rest(host, members)
     assert {key: ran.get(key) for key in kept} == kept
 
     with controller(upstreams, environment, log, status=None):
         repaint(host, members, "purple", log)
         eventually(lambda: carried(host), 60, "the new color", log)
-        time.sleep(5)
-        back = photo(host, members)
+        back = at_rest(host, members)
     assert {key: back.get(key) for key in kept} == kept
 
     with controller(ours, environment, log):
