@@ -31,7 +31,7 @@ from sick_harness import (
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NS, BURST = "flooded", "burst"
 SICK = "member2"
-EVENTS = 10_000 if SOAK else 2_000
+EVENTS = 10_000 if SOAK else 1_000
 MARK = "burst-00000000"
 # What it may have more in the middle of it, in MiB: it keeps what is known of objects, not events.
 GROWTH = 60.0
@@ -59,7 +59,7 @@ def undisturbed(faulty: Faulty, process: Process) -> float:
     """How long a new object takes to a member when all is quiet (p99)."""
     for namespace in (NS, BURST):
         faulty.make_namespace(namespace)
-    for number in range(100):
+    for number in range(100 if SOAK else 30):
         template = {"metadata": {"labels": {"burst": MARK}}, "data": {"is": "old"}}
         faulty.federation.post(
             "ConfigMap", BURST, f"old{number}", template=template, placement=clusters(*MEMBERS)
@@ -89,7 +89,11 @@ def marks(faulty: Faulty) -> set[str]:
     ("cluster", "prefix"),
     [
         (SICK, f"/registry/configmaps/{BURST}/"),
-        ("host", f"/registry/types.kubefed.io/federatedconfigmaps/{BURST}/"),
+        pytest.param(
+            "host",
+            f"/registry/types.kubefed.io/federatedconfigmaps/{BURST}/",
+            marks=pytest.mark.skipif(not SOAK, reason="read as a member's; FEDERATION_SOAK=1"),
+        ),
     ],
 )
 def test_a_burst_of_events(

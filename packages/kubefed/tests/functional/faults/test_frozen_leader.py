@@ -232,6 +232,7 @@ def test_frozen_between_the_fence_and_the_wire(
         two.stop()
 
 
+@pytest.mark.skipif(not SOAK, reason="to the standby it is a frozen one; FEDERATION_SOAK=1")
 def test_a_killed_leader_is_followed_within_ten_seconds(
     faulty: Faulty, namespace: None, two: Two, tmp_path: Path
 ) -> None:

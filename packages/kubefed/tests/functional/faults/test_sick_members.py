@@ -59,7 +59,7 @@ def undisturbed(faulty: Faulty, running: None) -> float:
     """How long a new object takes to a member when all are well (p99)."""
     del running
     delays(faulty, NS, "warm", count=5)
-    return p99(delays(faulty, NS, "well", count=40))
+    return p99(delays(faulty, NS, "well", count=40 if SOAK else 15))
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ HOW: dict[str, tuple[Callable[[Programs], None], Callable[[Programs], None]]] = 
 }
 
 
-@pytest.mark.parametrize("how", HOW if SOAK else ("killed", "frozen"))
+@pytest.mark.parametrize("how", HOW if SOAK else ("frozen",))
 def test_a_member_that_ends_and_comes_back(
     faulty: Faulty, programs: Mapping[str, Programs], undisturbed: float, how: str
 ) -> None:
@@ -188,6 +188,7 @@ def test_a_token_that_ends_and_the_next_one(faulty: Faulty, undisturbed: float) 
     wanted_deletions(faulty, began)
 
 
+@pytest.mark.skipif(not SOAK, reason="FEDERATION_SOAK=1; unit/controller/test_turns.py has it")
 def test_a_second_writer_that_fights(faulty: Faulty, undisturbed: float) -> None:
     """F56: 20 changes a second to one object are answered once a second, and named."""
     began = time.monotonic()
