@@ -22,11 +22,11 @@ from process_harness import Process, until_led
 
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 log = logging.getLogger(__name__)
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600 if SOAK else 180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 NS = "grown"
 # Before the first measure as many as after it, up to some: caches and pools have their size then.
-WARM, CYCLES = (10, 100) if SOAK else (2, 2)
-IDLE_SECONDS = 30.0 if SOAK else 4.0
+WARM, CYCLES = 10, 100
+IDLE_SECONDS = 30.0
 # Says the number of its tasks when it is asked by a signal.
 _COUNTS_TASKS = """
 import asyncio, signal
@@ -76,6 +76,8 @@ def tasks(process: Process) -> int:
     return min(int(found) for found in re.findall(r"tasks: (\d+)", process.log)[-5:])
 
 
+# Idle connections are kept for a minute, so that after few cycles their number says nothing.
+@pytest.mark.skipif(not SOAK, reason="few cycles show nothing; FEDERATION_SOAK=1")
 def test_nothing_grows_by_breaks_and_elections(faulty: Faulty, process: Process) -> None:
     for number in range(WARM):
         cycle(faulty, number)
