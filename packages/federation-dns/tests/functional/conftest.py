@@ -301,7 +301,7 @@ class Region:
         )
         self.spawn_named()
 
-    def spawn_named(self) -> None:
+    def spawn_named(self, seconds: float = 60) -> None:
         folder = self.folder / "named"
         with (folder / "log").open("ab") as log:
             self.named = subprocess.Popen(
@@ -309,7 +309,7 @@ class Region:
                 stdout=log,
                 stderr=log,
             )
-        eventually(lambda: self.ask(ZONE, "SOA") != [], 10, f"named of {self.name} answers")
+        eventually(lambda: self.ask(ZONE, "SOA") != [], seconds, f"named of {self.name} answers")
 
     def write_config(self, speed: float = 2.5, **more: Any) -> None:
         body: dict[str, Any] = {
@@ -401,7 +401,7 @@ class Region:
         name = dns.name.from_text(f"agent-{self.name}")
         return {name: dns.tsig.Key(name, self.secret)}
 
-    def update(self, change: Callable[[dns.update.UpdateMessage], None]) -> None:
+    def update(self, change: Callable[[dns.update.UpdateMessage], object]) -> None:
         """Change the zone by hand, with a valid key."""
         message = dns.update.UpdateMessage(ZONE, keyring=self.keyring())
         change(message)

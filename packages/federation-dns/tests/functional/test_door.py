@@ -42,7 +42,7 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Generator[list[Region]]:
     try:
         for region in made:
             region.start_agent()
-        eventually(lambda: well(made), 30, "all hear all")
+        eventually(lambda: well(made), 60, "all hear all")
         yield made
     finally:
         for region in made:

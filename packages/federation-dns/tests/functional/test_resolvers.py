@@ -20,6 +20,7 @@ from federation_dns import dnssec
 from .conftest import FOREIGN, ZONE, Federation, Region, eventually
 from .resolver import Client, Resolver, Split, anchors, put_keys
 
+pytestmark = pytest.mark.timeout(300)
 WEB = f"web.shop.svc.{ZONE}"
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 TTL, SPEED = (15, 1.0) if SOAK else (4, 2.5)

@@ -58,7 +58,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Generator[Mesh]:
     try:
         for region in made.regions:
             region.start_agent()
-        eventually(lambda: well(made.regions), 30, "all hear all")
+        eventually(lambda: well(made.regions), 60, "all hear all")
         yield made
     finally:
         for region in made.regions:
@@ -146,8 +146,8 @@ def test_a_mesh_that_knows_one_certificate_only_is_back_with_the_next_list(mesh:
     assert keys.change_over(region.folder)
     mesh.publish(old=True)
     fresh = (region.folder / "agent.crt").read_text()
-    eventually(lambda: shows(region, fresh), 15, "it shows the next")
-    eventually(lambda: well(mesh.regions), 15, "all hear all")
+    eventually(lambda: shows(region, fresh), 60, "it shows the next")
+    eventually(lambda: well(mesh.regions), 60, "all hear all")
     assert oldest(mesh) < 2
 
 
@@ -163,8 +163,8 @@ def test_halves_that_do_not_fit_are_tried_again(mesh: Mesh) -> None:
     )
     assert keys.change_over(region.folder)
     fresh = (region.folder / "agent.crt").read_text()
-    eventually(lambda: shows(region, fresh), 15, "it shows the next")
-    eventually(lambda: region.verdict()["notes"] == [], 10, "it says so no more")
+    eventually(lambda: shows(region, fresh), 60, "it shows the next")
+    eventually(lambda: region.verdict()["notes"] == [], 60, "it says so no more")
     assert well(mesh.regions)
 
 
