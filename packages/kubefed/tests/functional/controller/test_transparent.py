@@ -124,7 +124,7 @@ def test_kubectl_apply_from_first_to_last(federation: Federation) -> None:
         shop.kubectl("apply", "-f", "-", stdin=shop.deployment())
         shop.kubectl("create", "configmap", "settings", "--from-literal=a=b")
         shop.kubectl("create", "service", "clusterip", "web", "--tcp=80")
-        eventually(shop.settled, 20)
+        eventually(shop.settled, 60)
         eventually(lambda: shop.copy(CONFIG_MAP, "settings").get("data") == {"a": "b"})
         eventually(lambda: shop.copy(SERVICE).get("spec", {}).get("clusterIP"))
         # The host's own controllers were at work on it too; the spec is the user's alone.
@@ -156,7 +156,7 @@ def test_kubectl_apply_from_first_to_last(federation: Federation) -> None:
 
         # Deleted: gone everywhere, and never made again.
         shop.kubectl("delete", "deployment", "web", "--wait=false")
-        eventually(lambda: not shop.copy() and shop.host.get(shop.federated) is None, 20)
+        eventually(lambda: not shop.copy() and shop.host.get(shop.federated) is None, 60)
         time.sleep(1)
         assert not shop.source()
 
@@ -167,7 +167,7 @@ def test_server_side_apply_meets_no_conflict(federation: Federation) -> None:
     with federation.controller():
         shop.ask()
         shop.kubectl(*words, stdin=shop.deployment())
-        eventually(shop.settled, 20)
+        eventually(shop.settled, 60)
         # Without --force-conflicts: what the federation owns of it is none of the applier's.
         for replicas in (4, 5):
             shop.kubectl(*words, stdin=shop.deployment(replicas))
@@ -197,7 +197,7 @@ def test_helms_marks_stay_at_home_and_survive(federation: Federation) -> None:
             "data": {"release": "eA=="},
         }
         shop.host.call("POST", SECRET.path(shop.name), record)
-        eventually(shop.settled, 20)
+        eventually(shop.settled, 60)
         shop.host.merge(shop.web, {"spec": {"replicas": 3}})
         eventually(lambda: shop.copy()["spec"]["replicas"] == 3)
         eventually(shop.settled)
@@ -212,7 +212,7 @@ def test_the_label_goes_and_comes_back_and_a_restart_between(federation: Federat
     with federation.controller():
         shop.ask()
         shop.kubectl("apply", "-f", "-", stdin=shop.deployment())
-        eventually(shop.settled, 20)
+        eventually(shop.settled, 60)
         shop.still(3)
         assert shop.host.get(ROLE_BINDINGS.path(shop.name, rights.ROLE))
     before = shop.versions()
@@ -224,9 +224,9 @@ def test_the_label_goes_and_comes_back_and_a_restart_between(federation: Federat
     # The label goes while nobody looks.
     shop.ask(asks=False)
     with federation.controller():
-        eventually(lambda: shop.host.get(shop.federated) is None, 20)
+        eventually(lambda: shop.host.get(shop.federated) is None, 60)
         namespace = FEDERATED["namespace"].path(shop.name, shop.name)
-        eventually(lambda: shop.host.get(namespace) is None, 20)
+        eventually(lambda: shop.host.get(namespace) is None, 60)
         eventually(lambda: MANAGED not in shop.labels(shop.copy()))
         assert shop.copy()["metadata"]["uid"] == uid
         assert shop.copy()["spec"]["replicas"] == 2
@@ -240,8 +240,8 @@ def test_the_label_goes_and_comes_back_and_a_restart_between(federation: Federat
         shop.still(3)
         assert shop.copy()["spec"]["replicas"] == 2
         shop.ask()
-        eventually(lambda: shop.copy()["spec"]["replicas"] == 4, 20)
-        eventually(shop.settled, 20)
+        eventually(lambda: shop.copy()["spec"]["replicas"] == 4, 60)
+        eventually(shop.settled, 60)
         # Taken up where it ran, not made anew.
         assert shop.copy()["metadata"]["uid"] == uid
         shop.still(10)
@@ -252,14 +252,14 @@ def test_a_total_counts_the_hosts_share_and_is_shared_out(federation: Federation
     with federation.controller():
         shop.ask({"kubefed.io/total-replicas": "7", "kubefed.io/clusters": "host,member1"})
         shop.kubectl("apply", "-f", "-", stdin=shop.deployment(2))
-        eventually(lambda: shop.copy().get("spec", {}).get("replicas") == 5, 20)
+        eventually(lambda: shop.copy().get("spec", {}).get("replicas") == 5, 60)
         assert shop.source()["spec"]["replicas"] == 2
         assert shop.source()["metadata"]["generation"] == 1
         shop.kubectl("scale", "deployment", "web", "--replicas=4")
-        eventually(lambda: shop.copy()["spec"]["replicas"] == 3, 20)
+        eventually(lambda: shop.copy()["spec"]["replicas"] == 3, 60)
         shop.still(10)
         shop.ask({"kubefed.io/total-replicas": None})
-        eventually(lambda: shop.copy()["spec"]["replicas"] == 4, 20)
+        eventually(lambda: shop.copy()["spec"]["replicas"] == 4, 60)
         eventually(lambda: shop.host.get(RSP.path(shop.name, "web")) is None)
         shop.still(3)
 
@@ -313,6 +313,6 @@ def test_the_controller_takes_no_right_where_it_was_not_asked(federation: Federa
         refused = as_controller(*bind, account, "-n", "kube-system")
         assert "only in a namespace with the label" in refused.stderr
         with federation.controller():
-            eventually(lambda: system.events("NotFederated", "default"), 20)
+            eventually(lambda: system.events("NotFederated", "default"), 60)
     finally:
         federation.host.merge(path, {"metadata": {"labels": {marks.FEDERATE: None}}})
