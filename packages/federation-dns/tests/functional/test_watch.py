@@ -20,7 +20,7 @@ from federation_dns.zone import Service
 from federation_lab.cluster import loopback
 from federation_lab.tools import binaries
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SERVICES = "api/v1/namespaces/default/services"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
@@ -52,7 +52,7 @@ async def send(access: Access, method: str, path: str, body: dict[str, Any]) -> 
         return found
 
 
-async def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
     ends = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < ends
