@@ -1,0 +1,396 @@
+"""The provider through Keystone's and Designate's real APIs, judged by each region's BIND."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_dns.plan import Rules
+from federation_dns.providers import ProviderError
+from federation_dns.providers.designate import Access, Designate
+from federation_dns.publisher import Pass, carry_out
+from federation_dns.zone import RecordSet, RecordType, Zone
+
+from ..conftest import eventually
+from .designate_world import World
+from .fault_proxy import Fault
+
+# The first run fetches and prepares OpenStack; on a busy machine it starts slowly.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+WAIT_S = 90
+
+
+class Kept:
+    """One zone, in some regions, as the tests keep it."""
+
+    def __init__(self, world: World, folder: Path, zone: str):
+        self.world = world
+        self.folder = folder
+        self.zone = zone
+        self.rules = Rules(zone=zone, federation="of-the-tests")
+
+    def provider(
+        self, region: str, clock: Callable[[], float] = time.monotonic, **more: Any
+    ) -> Designate:
+        file = more.pop("file", None) or self.world.cloud_file(
+            self.folder / f"clouds-{region}.yaml", region
+        )
+        given: dict[str, Any] = {"email": "hostmaster@example.org", "timeout": 20.0, **more}
+        return Designate(Access(file=file, **given), self.rules, region, clock=clock)
+
+    def name(self, service: str) -> str:
+        return f"{service}.shop.svc.{self.zone}"
+
+    def record(self, service: str, *values: str, kind: RecordType = "A") -> RecordSet:
+        return RecordSet(self.name(service), kind, 15, values)
+
+    def wanted(self, *sets: RecordSet) -> Zone:
+        gone = frozenset(f"10.{i}.0.1" for i in range(9))
+        return Zone({(s.name, s.type): s for s in sets}, complete=True, explained=gone)
+
+    def keep(self, provider: Designate, *sets: RecordSet, **rules: Any) -> Pass:
+        return carry_out(provider, self.wanted(*sets), {}, replace(self.rules, **rules), None)
+
+    def ask(self, region: str, service: str, kind: str = "A") -> list[str]:
+        return self.world.regions[region].ask(self.name(service), kind)
+
+    def answers(self, region: str, service: str, *values: str, kind: str = "A") -> None:
+        what = f"{region} answers {service} {kind} {values}"
+        eventually(lambda: self.ask(region, service, kind) == list(values), WAIT_S, what)
+
+    def zone_url(self, region: str) -> str:
+        listed = self.api(region, "GET", f"/zones?name={self.zone}.")["zones"]
+        return f"/zones/{listed[0]['id']}"
+
+    def api(self, region: str, method: str, path: str, body: object = None) -> Any:
+        """As a person of the same project does it."""
+        return self.world.tenant().call(method, self.world.regions[region].direct + path, body)
+
+    def sets(self, region: str) -> dict[tuple[str, str], dict[str, Any]]:
+        path = f"{self.zone_url(region)}/recordsets"
+        found: list[dict[str, Any]] = []
+        while True:
+            more = f"&marker={found[-1]['id']}" if found else ""
+            part = self.api(region, "GET", f"{path}?limit=10{more}")["recordsets"]
+            found += part
+            if len(part) < 10:
+                return {(s["name"].rstrip("."), s["type"]): s for s in found}
+
+
+@pytest.fixture
+def kept(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Kept:
+    label = request.node.name.replace("_", "-").replace("[", "-").strip("]")[-40:].strip("-")
+    return Kept(world, tmp_path, f"{label}.example")
+
+
+def foreign(kept: Kept, region: str, count: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """Records of others, more than a page of them, at Designate."""
+    path = f"{kept.zone_url(region)}/recordsets"
+    for i in range(count):
+        body = {"name": f"host{i}.{kept.zone}.", "type": "TXT", "records": [f'"theirs {i}"']}
+        kept.api(region, "POST", path, body)
+    return foreign_now(kept, region)
+
+
+def foreign_now(kept: Kept, region: str) -> dict[tuple[str, str], dict[str, Any]]:
+    found = {k: s for k, s in kept.sets(region).items() if k[0].startswith("host")}
+    # What Designate itself writes into them while it brings them out.
+    own = ("status", "action", "version", "updated_at")
+    return {k: {a: b for a, b in s.items() if a not in own} for k, s in found.items()}
+
+
+def test_made_changed_repaired_and_withdrawn_in_three_regions(kept: Kept) -> None:
+    regions = tuple(kept.world.regions)
+    providers = {region: kept.provider(region) for region in regions}
+    web = kept.record("web", "10.1.0.1", "10.2.0.1", "10.3.0.1")
+    six = kept.record("web", "2001:db8::1", kind="AAAA")
+
+    def everywhere(*sets: RecordSet, **rules: Any) -> dict[str, Pass]:
+        done: dict[str, Pass] = {}
+        threads = [
+            threading.Thread(
+                target=lambda r=r: done.update({r: kept.keep(providers[r], *sets, **rules)})
+            )
+            for r in regions
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return done
+
+    made = everywhere(web, six)
+    assert {r: (d.outcome, d.error) for r, d in made.items()} == dict.fromkeys(
+        regions, ("changed", "")
+    )
+    for region in regions:
+        kept.answers(region, "web", "10.1.0.1", "10.2.0.1", "10.3.0.1")
+        kept.answers(region, "web", "2001:db8::1", kind="AAAA")
+    others = {region: foreign(kept, region, 12) for region in regions}
+    # One region is lost, and another service comes.
+    less = kept.record("web", "10.1.0.1", "10.2.0.1")
+    assert all(
+        d.changes == 2 for d in everywhere(less, six, kept.record("api", "10.1.0.1")).values()
+    )
+    for region in regions:
+        kept.answers(region, "web", "10.1.0.1", "10.2.0.1")
+        kept.answers(region, "api", "10.1.0.1")
+    # Somebody changes ours, and takes some away.
+    sets = kept.sets("napoli")
+    zone = kept.zone_url("napoli")
+    altered = sets[kept.name("web"), "A"]["id"]
+    kept.api(
+        "napoli", "PUT", f"{zone}/recordsets/{altered}", {"records": ["203.0.113.66"], "ttl": 99}
+    )
+    gone = sets[kept.name("api"), "A"]["id"]
+    kept.api("napoli", "DELETE", f"{zone}/recordsets/{gone}")
+    kept.answers("napoli", "web", "203.0.113.66")
+    kept.answers("napoli", "api")
+    api = kept.record("api", "10.1.0.1")
+
+    def repaired() -> bool:
+        return kept.keep(providers["napoli"], less, six, api).outcome == "same"
+
+    eventually(repaired, WAIT_S, "the zone of napoli is as it should be")
+    kept.answers("napoli", "web", "10.1.0.1", "10.2.0.1")
+    kept.answers("napoli", "api", "10.1.0.1")
+    # Nothing is wanted any more.
+    assert all(d.outcome == "changed" for d in everywhere(lifted=True).values())
+    for region in regions:
+        kept.answers(region, "web")
+        kept.answers(region, "web", kind="AAAA")
+        kept.answers(region, "api")
+        assert foreign_now(kept, region) == others[region]
+        for i in range(12):
+            theirs = kept.world.regions[region].ask(f"host{i}.{kept.zone}", "TXT")
+            assert theirs == [f'"theirs {i}"']
+
+
+def test_two_writers_and_a_delayed_plan(kept: Kept) -> None:
+    from federation_dns import plan as plans
+
+    slow, fast = kept.provider("catania"), kept.provider("catania")
+    view = slow.read()
+    late = plans.plan(kept.wanted(kept.record("web", "10.1.0.1")), view, kept.rules)
+    for value in ("10.1.0.2", "10.1.0.3"):
+        assert kept.keep(fast, kept.record("web", value)).outcome == "changed"
+    with pytest.raises(ProviderError) as caught:
+        slow.apply(late, view)
+    assert caught.value.remedy == "reread"
+    kept.answers("catania", "web", "10.1.0.3")
+    assert kept.keep(slow, kept.record("web", "10.1.0.4")).outcome == "changed"
+    kept.answers("catania", "web", "10.1.0.4")
+
+
+def test_over_quota_is_named_and_mended(kept: Kept) -> None:
+    ticks = Ticks()
+    mine = kept.provider("napoli", clock=ticks)
+    web = kept.record("web", "10.1.0.1")
+    assert kept.keep(mine, web).outcome == "changed"
+    kept.world.set_quota("napoli", zone_recordsets=len(kept.sets("napoli")) + 2)
+    try:
+        more = [kept.record(f"more{i}", "10.1.0.1") for i in range(3)]
+        changed = kept.record("web", "10.2.0.1")
+        done = kept.keep(mine, changed, *more)
+        assert done.outcome == "changed"
+        kept.answers("napoli", "web", "10.2.0.1")
+        (note,) = mine.notes()
+        assert "over quota (Quota exceeded for zone_recordsets.)" in note
+        assert "openstack dns quota set" in note
+        assert "more" in note
+    finally:
+        kept.world.set_quota("napoli")
+    ticks.ahead += 300
+    assert kept.keep(mine, changed, *more).outcome == "changed"
+    for i in range(3):
+        kept.answers("napoli", f"more{i}", "10.1.0.1")
+    assert kept.keep(mine, changed, *more).outcome == "same"
+    assert mine.notes() == ()
+
+
+class Ticks:
+    """The clock, and what a test puts before it."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_error_is_named_and_ends_when_the_name_server_is_back(kept: Kept) -> None:
+    ticks = Ticks()
+    mine = kept.provider("palermo", clock=ticks)
+    assert kept.keep(mine, kept.record("web", "10.1.0.1")).outcome == "changed"
+    kept.answers("palermo", "web", "10.1.0.1")
+    region = kept.world.regions["palermo"]
+    region.stop_named()
+    try:
+        done = kept.keep(mine, kept.record("web", "10.2.0.1"))
+        assert done.outcome == "changed"  # Designate takes it all the same
+
+        def erring() -> bool:
+            mine.stamp()
+            return "in ERROR" in mine.behind()
+
+        eventually(erring, WAIT_S, "palermo's zone is in ERROR")
+        mine.read()
+        assert kept.name("web") in mine.behind()
+        # The others know nothing of it.
+        other = kept.provider("catania")
+        assert kept.keep(other, kept.record("web", "10.2.0.1")).outcome == "changed"
+        kept.answers("catania", "web", "10.2.0.1")
+        assert other.behind() == ""
+    finally:
+        region.start_named()
+    eventually(lambda: region.ask(kept.zone, "SOA") != ["no answer"], WAIT_S, "named is back")
+
+    def well() -> bool:
+        ticks.ahead += 5
+        mine.stamp()
+        time.sleep(0.2)
+        return mine.behind() == ""
+
+    eventually(well, WAIT_S, "written again, palermo's zone is ACTIVE")
+    kept.answers("palermo", "web", "10.2.0.1")
+
+
+def test_one_region_s_designate_is_down(kept: Kept) -> None:
+    down, up = kept.provider("napoli", timeout=5.0), kept.provider("catania")
+    web = kept.record("web", "10.1.0.1")
+    for provider in (down, up):
+        assert kept.keep(provider, web).outcome == "changed"
+    kept.answers("napoli", "web", "10.1.0.1")
+    region = kept.world.regions["napoli"]
+    region.stop_designate()
+    try:
+        done = kept.keep(down, kept.record("web", "10.2.0.1"))
+        assert (done.outcome, done.remedy, done.view) == ("failed", "retry", None)
+        assert kept.keep(up, kept.record("web", "10.2.0.1")).outcome == "changed"
+        kept.answers("catania", "web", "10.2.0.1")
+        kept.answers("napoli", "web", "10.1.0.1")  # the last answer stands
+    finally:
+        region.start_designate()
+    region.await_designate()
+    assert kept.keep(down, kept.record("web", "10.2.0.1")).outcome == "changed"
+    kept.answers("napoli", "web", "10.2.0.1")
+
+
+LISTS = r"GET /v2/zones/[^/]+/recordsets\?limit"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(LISTS, "cut"), "cannot be used|is not reached|did not answer"),
+        (Fault(LISTS, "answer", 200, '{"recordsets": [], "links": {}}'), "no whole answer"),
+        (
+            Fault(LISTS, "edit", replace=(r'"next": ?"[^"]*"', '"x": ""')),
+            r"listed 10 of \d+ record sets",
+        ),
+        (Fault(LISTS, "edit", replace=(r'"total_count": ?\d+', '"total_count": 3')), "listed"),
+        (Fault("GET /v2/zones", "answer", 503, headers={"Retry-After": "0"}), "failed inside"),
+        (Fault("GET /v2/zones", "answer", 302, headers={"Location": "/"}), "sends elsewhere"),
+        (Fault("GET /v2/zones", "delay", seconds=8.0), "did not answer|is not reached"),
+        (Fault(LISTS, "trickle", seconds=0.01), "did not answer|is not reached|cannot be used"),
+        (Fault("GET /v2/zones", "answer", 401), "refuses a token that is new"),
+    ],
+)
+def test_a_bad_answer_is_no_empty_zone(standing: Kept, fault: Fault, says: str) -> None:
+    mine = standing.provider("catania", timeout=1.5)
+    proxy = standing.world.proxies["catania"]
+    with proxy.fault(fault):
+        started = time.monotonic()
+        done = standing.keep(mine, lifted=True)
+        assert time.monotonic() - started < 60
+    assert (done.outcome, done.view) == ("failed", None)
+    assert re.search(says, done.error), done.error
+    assert standing.ask("catania", "web") == ["10.1.0.1"]
+
+
+@pytest.fixture(scope="module")
+def standing(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """A zone with one service and more than a page of others' records."""
+    kept = Kept(world, tmp_path_factory.mktemp("standing"), "standing.example")
+    assert kept.keep(kept.provider("catania"), kept.record("web", "10.1.0.1")).outcome == "changed"
+    foreign(kept, "catania", 9)
+    kept.answers("catania", "web", "10.1.0.1")
+    return kept
+
+
+def test_a_token_that_ended_is_replaced(standing: Kept) -> None:
+    proxy = standing.world.proxies["catania"]
+    mine = standing.provider("catania")
+    mine.read()
+    with proxy.fault(Fault("GET /v2/zones", "answer", 401, times=1)) as fault:
+        mine.read()
+        assert fault.met == 1
+
+
+def test_retry_after_is_kept(standing: Kept) -> None:
+    proxy = standing.world.proxies["catania"]
+    mine = standing.provider("catania")
+    mine.read()
+    with proxy.fault(
+        Fault("GET /v2/zones", "answer", 429, headers={"Retry-After": "600"})
+    ) as fault:
+        for _ in range(5):
+            with pytest.raises(ProviderError) as caught:
+                mine.read()
+            assert caught.value.remedy == "retry"
+        with pytest.raises(ProviderError, match="Retry-After"):
+            mine.read()
+        assert fault.met == 1
+
+
+def test_an_answer_that_is_lost_is_read_and_repeated(standing: Kept) -> None:
+    proxy = standing.world.proxies["catania"]
+    mine = standing.provider("catania")
+    web, lost = standing.record("web", "10.1.0.1"), standing.record("lost", "10.1.0.1")
+    with proxy.fault(Fault(r"POST /v2/zones/.*/recordsets", "lose", times=1)) as fault:
+        done = standing.keep(mine, web, lost)
+        assert (done.outcome, fault.met) == ("failed", 1)
+    eventually(lambda: standing.keep(mine, web, lost).outcome == "same", WAIT_S, "written")
+    standing.answers("catania", "lost", "10.1.0.1")
+
+
+def test_credentials_that_do_not_serve_are_named(standing: Kept, tmp_path: Path) -> None:
+    world = standing.world
+    right = world.cloud_file(tmp_path / "right", "catania").read_text()
+    cases = {
+        "refuses the application credential": right.replace(world.made["secret"], "x" * 40),
+        "no public endpoint of the service dns in region genova": right.replace(
+            "region_name: catania", "region_name: genova"
+        ),
+        "certificate that is not trusted": right.replace("cacert", "nothing"),
+        "is plain HTTP": right.replace(f"{world.identity.url}", "http://192.0.2.1:5000"),
+    }
+    for says, text in cases.items():
+        file = tmp_path / "clouds.yaml"
+        file.write_text(text)
+        file.chmod(0o600)
+        done = standing.keep(standing.provider("catania", file=file))
+        assert (done.outcome, done.remedy) == ("failed", "operator"), (says, done.error)
+        assert says in done.error
+        assert world.made["secret"] not in done.error
+
+
+def test_a_new_credential_is_taken_without_a_restart(standing: Kept, tmp_path: Path) -> None:
+    from . import template
+
+    file = standing.world.cloud_file(tmp_path / "clouds.yaml", "catania")
+    mine = standing.provider("catania", file=file)
+    good = file.read_text()
+    file.write_text(good.replace(standing.world.made["id"], "0" * 32))
+    with pytest.raises(ProviderError, match="refuses the application credential"):
+        mine.read()
+    new = template.new_credential(standing.world.keystone_url, "another")
+    text = good.replace(standing.world.made["id"], new["id"])
+    file.write_text(text.replace(standing.world.made["secret"], new["secret"]))
+    mine.read()
