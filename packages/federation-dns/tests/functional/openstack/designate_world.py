@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,7 @@ class World:
 
 
 @contextlib.contextmanager
-def standing(environment: Path, folder: Path) -> Iterator[World]:
+def standing(environment: Path, folder: Path) -> Generator[World]:
     """Start all, and stop it."""
     source = template.template(environment)
     keystone_port = free_port()

@@ -16,7 +16,8 @@ class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
     def server_bind(self):
         """Bind, without asking DNS for one's own name."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name = str(self.server_address[0])
+        self.server_port = int(self.server_address[1])
         self.setup_environ()
 
 
