@@ -8,7 +8,7 @@ bad service harms only itself: it is left out, and said.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -28,6 +28,7 @@ from federation_dns.probes import Target
 from federation_dns.verdict import Vote
 from federation_dns.zone import RegionState, Service
 
+M = TypeVar("M", bound=BaseModel)
 MAX_VOTE = 64 * 1024
 MAX_STATE = 4 * 1024 * 1024
 MAX_SERVICES = 10_000
@@ -102,12 +103,7 @@ def parse_vote(body: bytes) -> VoteMessage:
     Raises:
         WireError: it is not one.
     """
-    if len(body) > MAX_VOTE:
-        raise WireError("the vote is too big")
-    try:
-        return VoteMessage.model_validate(_json(body))
-    except ValidationError as error:
-        raise WireError(f"the vote is malformed ({error.error_count()} faults)") from error
+    return _read(VoteMessage, body, "vote", MAX_VOTE)
 
 
 def dump_vote(message: VoteMessage) -> bytes:
@@ -121,12 +117,7 @@ def parse_state(body: bytes) -> tuple[RegionState, tuple[str, ...]]:
     Raises:
         WireError: it is not one.
     """
-    if len(body) > MAX_STATE:
-        raise WireError("the state is too big")
-    try:
-        found = _State.model_validate(_json(body))
-    except ValidationError as error:
-        raise WireError(f"the state is malformed ({error.error_count()} faults)") from error
+    found = _read(_State, body, "state", MAX_STATE)
     services: dict[tuple[str, str], Service] = {}
     bad = strange = 0
     for raw in found.services:
@@ -212,12 +203,7 @@ def parse_accusation(body: bytes) -> Accusation:
     Raises:
         WireError: it is no accusation.
     """
-    if len(body) > MAX_STATE:
-        raise WireError("the accusation is too big")
-    try:
-        found = _Accusation.model_validate(_json(body))
-    except ValidationError as error:
-        raise WireError(f"the accusation is malformed ({error.error_count()} faults)") from error
+    found = _read(_Accusation, body, "accusation", MAX_STATE)
     targets = frozenset(
         Target(region, *entry)
         for region, entries in found.accused.items()
@@ -240,6 +226,15 @@ def dump_accusation(accusation: Accusation) -> dict[str, Any]:
         "sequence": accusation.sequence,
         "accused": accused,
     }
+
+
+def _read(model: type[M], body: bytes, what: str, most: int) -> M:
+    if len(body) > most:
+        raise WireError(f"the {what} is too big")
+    try:
+        return model.model_validate(_json(body))
+    except ValidationError as error:
+        raise WireError(f"the {what} is malformed ({error.error_count()} faults)") from error
 
 
 def _json(body: bytes) -> object:
