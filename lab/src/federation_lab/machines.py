@@ -317,11 +317,15 @@ class Machines:
             "layers": list(LAYERED),
             "programs": _programs(),
             "charms": str(self.lab.trees),
+            "images": str(self.lab.images),
             "library": str(source.parent),
             "python": os.path.realpath(sys.executable),
             "expose": _needed(source),
         }
         self.lab.trees.mkdir(parents=True, exist_ok=True)
+        self.lab.images.mkdir(exist_ok=True)
+        # For the services and pods of all users, whatever the umask is.
+        self.lab.images.chmod(0o755)
         # Inside, the library is read-only: what isn't compiled now is compiled at each systemctl.
         compileall.compile_dir(source / "machine", quiet=2)
         argv = [str(spec["python"]), "-I", "-S", str(source / "machine" / "boot.py")]

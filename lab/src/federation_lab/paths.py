@@ -39,6 +39,11 @@ class Paths:
         return self.home / "machines"
 
     @property
+    def images(self) -> Path:
+        """Programs that pods run as, which all machines of this lab see."""
+        return self.home / "images"
+
+    @property
     def trees(self) -> Path:
         """Charms unpacked, which all machines of all labs see."""
         return self.cache / "unpacked"

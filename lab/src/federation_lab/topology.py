@@ -27,10 +27,12 @@ class Files:
     Attributes:
         root: the checkout.
         generated: where overlays of regions that have none in the checkout are written.
+        images: the overlay that says which programs pods run as, where there is one.
     """
 
     root: Path
     generated: Path
+    images: Path | None = None
 
     @property
     def bundle(self) -> Path:
@@ -51,7 +53,8 @@ class Files:
         """The overlays of one region, in the order of the command line."""
         folder = self.root / "overlays"
         role = folder / ("host-region.yaml" if host else "member-region.yaml")
-        return [role, self.region_overlay(region), folder / "lab.yaml"]
+        images = [self.images] if self.images else []
+        return [role, self.region_overlay(region), folder / "lab.yaml", *images]
 
 
 def parse_regions(text: str) -> tuple[str, ...]:

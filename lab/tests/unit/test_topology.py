@@ -44,6 +44,13 @@ def test_a_member_is_deployed_with_the_members_overlay_and_its_own(tmp_path: Pat
     ]
 
 
+def test_programs_for_images_come_as_the_last_overlay(tmp_path: Path):
+    images = tmp_path / "images-overlay.yaml"
+    files = topology.Files(root=tmp_path, generated=tmp_path / "made", images=images)
+
+    assert files.overlays("enna", host=True)[-1] == images
+
+
 def test_a_member_is_joined_by_consume_and_integrate():
     assert topology.join_commands("palermo", "catania") == [
         ["consume", "admin/palermo.palermo-member", "-m", "catania"],

@@ -12,7 +12,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from federation_lab import tools, topology
+from federation_lab import podprograms, tools, topology
 from federation_lab.commands import calls, look, regions
 from federation_lab.errors import LabError
 from federation_lab.observe import access, overview, probe
@@ -27,6 +27,11 @@ ACTIVE_SECONDS = 420.0
 ANSWER_SECONDS = 120.0
 PERIOD = 0.5
 SAYING = Console(stderr=True, highlight=False, soft_wrap=True)
+IMAGE_HELP = (
+    "IMAGE=COMMAND: run pods of this image as this program of the host, with the arguments, "
+    "variables and files that the pod gives it (the account's token among them). IMAGE without "
+    "a tag stands for every tag. Kept until `lab down`, or until IMAGE= takes it back."
+)
 
 
 class Steps:
@@ -63,9 +68,13 @@ def up(
     example: Annotated[
         bool, typer.Option("--example/--no-example", help="Apply the example application.")
     ] = True,
+    images: Annotated[list[str] | None, typer.Option("--image", help=IMAGE_HELP)] = None,
 ) -> None:
     """Stand the whole federation up; what stands already is kept."""
-    bring_up(topology.parse_regions(names), example=example)
+    regions_wanted = topology.parse_regions(names)
+    wishes = [podprograms.parse(text) for text in images or ()]
+    podprograms.keep(paths(), wishes)
+    bring_up(regions_wanted, example=example)
 
 
 @app.command()
@@ -110,7 +119,9 @@ def bring_up(names: tuple[str, ...], *, example: bool) -> access.Federation:
     steps.begin("checking what the lab needs")
     tools.binaries()
     home = paths().home
-    files = topology.Files(root=checkout(), generated=home / "overlays")
+    files = topology.Files(
+        root=checkout(), generated=home / "overlays", images=podprograms.overlay(paths())
+    )
     host = names[0]
     write_missing_overlays(names, files)
     present = set(calls.models())

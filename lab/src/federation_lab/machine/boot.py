@@ -25,6 +25,7 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 # Hidden behind something of the machine's own.
 HIDDEN = ("/root", "/tmp", "/run")  # noqa: S108  # the machine's own, not a file of ours
 LIBRARY, PROGRAMS, CHARMS = "/opt/lab/lib", "/opt/lab/bin", "/opt/lab/charms"
+IMAGES = "/opt/lab/images"
 CGROUP = "/run/lab/cgroup"
 STARTED = b"ready"
 SHIM = """#!{python} -IS
@@ -58,6 +59,7 @@ class Spec:
         layers: directories of the host of which the machine has a copy.
         programs: directory to show at /opt/lab/bin, empty for none.
         charms: directory to show at /opt/lab/charms.
+        images: directory to show at /opt/lab/images.
         library: directory that holds the package federation_lab.
         python: the interpreter.
         expose: directories of the host that stay visible though their parents are hidden.
@@ -72,6 +74,7 @@ class Spec:
         self.layers: list[str] = data["layers"]
         self.programs: str = data["programs"]
         self.charms: str = data["charms"]
+        self.images: str = data["images"]
         self.library: str = data["library"]
         self.python: str = data["python"]
         self.expose: list[str] = data["expose"]
@@ -118,7 +121,7 @@ def mount_all(spec: Spec) -> None:
     """Give the machine its file system; in its mount and PID namespaces."""
     _call("make / private", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), 0))
     library, root = _open(spec.library), _open(os.path.join(spec.disk, "root"))
-    charms = _open(spec.charms)
+    charms, images = _open(spec.charms), _open(spec.images)
     programs = _open(spec.programs) if spec.programs else None
     cgroup = _open(spec.cgroup) if spec.cgroup else None
     exposed = [(path, _open(path)) for path in spec.expose if is_hidden(path)]
@@ -132,6 +135,7 @@ def mount_all(spec: Spec) -> None:
         _bind(descriptor, path, read_only=True)
     _bind(library, LIBRARY, read_only=True)
     _bind(charms, CHARMS, read_only=True)
+    _bind(images, IMAGES, read_only=True)
     if programs is not None:
         _bind(programs, PROGRAMS, read_only=True)
     if cgroup is not None:

@@ -64,6 +64,13 @@ def test_a_containers_command_and_args_replace_the_images(
     assert web.argv(command, args) == argv
 
 
+def test_a_program_takes_the_place_of_the_one_that_a_container_names() -> None:
+    images = Images.parse("images: {busybox: {command: [/bin/own, -a], program: true}}")
+    own = images.find("busybox")
+    assert own.argv(["/hyper/tool", "-b"], ["c"]) == ["/bin/own", "-a", "-b", "c"]
+    assert own.argv(None, ["c"]) == ["/bin/own", "-a", "c"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -74,6 +81,8 @@ def test_a_containers_command_and_args_replace_the_images(
         ("images: {a: {cmd: [sh]}}", "unknown keys cmd"),
         ("images: {a: {command: sh}}", "list of words"),
         ("images: {a: {user: root}}", "must be a number"),
+        ("images: {a: {program: true}}", "needs a command"),
+        ("images: {a: {command: [a], program: 1}}", "must be true or false"),
         ("images: {a: {env: [x]}}", "must be a mapping"),
     ],
 )

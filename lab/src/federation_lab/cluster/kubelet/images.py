@@ -7,9 +7,11 @@
         env: {NAME: value}
         user: 65534
         directory: /srv
+        program: false
 
 ``{programs}`` is the directory of the programs that travel with the lab. A key may leave out the
-tag, then it stands for every tag.
+tag, then it stands for every tag. With ``program`` the command stands for the image's program
+whatever a container calls it: of a container's own ``command`` it takes the first word's place.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import yaml
 
 # Where a container finds the programs' directory.
 PROGRAMS = "/srv/programs"
-_FIELDS = {"command", "args", "env", "user", "directory"}
+_FIELDS = {"command", "args", "env", "user", "directory", "program"}
 
 
 class ImagesError(Exception):
@@ -43,14 +45,18 @@ class Image:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     user: int = 0
     directory: str = "/"
+    program: bool = False
 
     def argv(self, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
         """Give what to run, by the same rule as for a container's image.
 
         Args:
-            command: the container's ``command``: it replaces the image's command and its args.
+            command: the container's ``command``: it replaces the image's command and its args; of
+                an image with ``program``, all but its first word follows the image's command.
             args: the container's ``args``: they replace the image's args.
         """
+        if command and self.program:
+            return [*self.command, *command[1:], *(args or ())]
         if command:
             return [*command, *(args or ())]
         return [*self.command, *(args or self.args)]
@@ -125,6 +131,9 @@ def _image(name: str, entry: Any) -> Image:
     user = entry.get("user", 0)
     if not isinstance(user, int):
         raise ImagesError(f"{where}: 'user' must be a number")
+    program = entry.get("program", False)
+    if not isinstance(program, bool) or (program and not entry.get("command")):
+        raise ImagesError(f"{where}: 'program' must be true or false, and needs a command")
     environment = entry.get("env") or {}
     if not isinstance(environment, dict):
         raise ImagesError(f"{where}: 'env' must be a mapping")
@@ -135,6 +144,7 @@ def _image(name: str, entry: Any) -> Image:
         env={str(key): str(value) for key, value in environment.items()},
         user=user,
         directory=str(entry.get("directory", "/")),
+        program=program,
     )
 
 
