@@ -5,7 +5,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from federation_dns import told
-from federation_dns_unit import VERDICT_TIMEOUT_S, UnitError
+from local_agent import VERDICT_TIMEOUT_S, UnitError
 
 HOOK_S = 2.0
 """How long after its charm began a hook may wait: with all around that it stays below 3 s."""

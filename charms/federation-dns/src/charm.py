@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Charm of a region's DNS: BIND 9 and the agent beside it, in a mesh with all regions'."""
 
-import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import agent_verdict
@@ -11,10 +9,11 @@ import dns_provider
 import federation_dns_unit
 import mesh_entries
 import ops
+from dns_actions import STANDBY, DnsActions
 from dns_provider import ProviderTrouble, Target
 from dns_settings import Place, Settings
 from federation_dns import told
-from federation_dns_unit import Machine, UnitError
+from federation_dns_unit import Machine
 from federation_interfaces import (
     DatabagError,
     MeshEntry,
@@ -27,6 +26,7 @@ from federation_interfaces.cos_agent import Topology
 from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
+from local_agent import UnitError
 from mesh_entries import Heard, Known
 from name_server import SecondariesKey, Served
 from zone_signing import ZoneSigning
@@ -37,7 +37,6 @@ MESH = "mesh"
 MESH_HUB = "mesh-hub"
 REGION_HEALTH = "region-health"
 COS_AGENT = "cos-agent"
-STANDBY = "one agent a region: the leader serves, this unit stands by"
 
 
 class Events(ops.CharmEvents):
@@ -56,6 +55,7 @@ class FederationDnsCharm(ops.CharmBase):
         self.cluster = RegionCluster(self)
         self.machine = Machine(self.charm_dir)
         self.signing = ZoneSigning(self, self.machine)
+        self.actions = DnsActions(self)
         self.problem = ""
         self._began = agent_verdict.clock()
         self._changed = False
@@ -76,14 +76,6 @@ class FederationDnsCharm(ops.CharmBase):
         framework.observe(self.on.install, self._on_install)
         framework.observe(self.on.stop, self._on_stop)
         framework.observe(self.on.remove, self._on_remove)
-        framework.observe(self.on.show_verdict_action, self._on_show_verdict)
-        framework.observe(self.on.show_zone_action, self._on_show_zone)
-        framework.observe(self.on.force_region_action, self._on_force_region)
-        framework.observe(self.on.show_delegation_action, self._on_show_delegation)
-        framework.observe(self.on.rotate_dnssec_key_action, self._on_rotate_dnssec_key)
-        framework.observe(self.on.cordon_region_action, self._on_cordon_region)
-        framework.observe(self.on.uncordon_region_action, self._on_uncordon_region)
-        framework.observe(self.on.verify_action, self._on_verify)
 
     # What is seen
 
@@ -122,8 +114,8 @@ class FederationDnsCharm(ops.CharmBase):
             region=place.region,
             role=settings.role,
             url=f"https://{host}:{settings.port}",
-            certificate=self.machine.certificate(),
-            next_certificate=self.machine.next_certificate() or None,
+            certificate=self.machine.agent.certificate(),
+            next_certificate=self.machine.agent.next_certificate() or None,
             nameserver=place.address if self._may_be_named(settings) else None,
             address_ranges=ranges,
         )
@@ -287,96 +279,6 @@ class FederationDnsCharm(ops.CharmBase):
             logger.warning("the agent's account may be left in the cluster: %s", error)
         self.machine.remove()
 
-    def _for_action(self) -> tuple[Settings, Place]:
-        """Return what every action needs; raises UnitError."""
-        if self.stands_by():
-            raise UnitError(STANDBY)
-        try:
-            settings = self.settings()
-            place = self.place(settings)
-        except ValueError as error:
-            raise UnitError(f"the configuration is refused: {config_error(error)}") from error
-        if place is None or not self.machine.certificate():
-            raise UnitError("the agent is not set up yet")
-        return settings, place
-
-    def _on_show_verdict(self, event: ops.ActionEvent) -> None:
-        try:
-            verdict = self.machine.verdict(*self._for_action())
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        event.set_results({"verdict": json.dumps(verdict, sort_keys=True)})
-
-    def _on_show_zone(self, event: ops.ActionEvent) -> None:
-        try:
-            settings, _ = self._for_action()
-            if settings.witness:
-                raise UnitError("a witness has no name server: ask a region's unit")
-            if not settings.own_server:
-                raise UnitError(f"the zone is at another server (provider={settings.provider})")
-            zone = self.machine.zone(settings)
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        event.set_results({"zone": zone})
-
-    def _on_force_region(self, event: ops.ActionEvent) -> None:
-        region, verdict = str(event.params["region"]), str(event.params["verdict"])
-        try:
-            _ = self._for_action()
-            who, until = str(event.params["who"]), str(event.params["until"])
-            said = self.machine.force_region(region, verdict, who=who, until=until)
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        event.set_results({"region": region, "verdict": verdict, "said": said.strip()})
-
-    def _on_show_delegation(self, event: ops.ActionEvent) -> None:
-        try:
-            _ = self._for_action()
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        self.signing.show_delegation(event)
-
-    def _on_rotate_dnssec_key(self, event: ops.ActionEvent) -> None:
-        try:
-            _ = self._for_action()
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        if self.signing.rotate_key(event):
-            self.reconcile(event)
-
-    def _on_cordon_region(self, event: ops.ActionEvent) -> None:
-        who, until = str(event.params["who"]), str(event.params["until"])
-        region = str(event.params["region"])
-        self._answer(event, lambda: self.machine.cordon(region, who=who, until=until))
-
-    def _on_uncordon_region(self, event: ops.ActionEvent) -> None:
-        region = str(event.params["region"])
-        self._answer(event, lambda: self.machine.uncordon(region))
-
-    def _on_verify(self, event: ops.ActionEvent) -> None:
-        self._answer(event, self.machine.verify)
-
-    def _answer(self, event: ops.ActionEvent, ask: Callable[[], dict[str, Any]]) -> None:
-        """Give what the agent's command answers, a key a result; what is no word is JSON."""
-        try:
-            _ = self._for_action()
-            answer = ask()
-        except UnitError as error:
-            event.fail(str(error))
-            return
-        event.set_results(
-            {
-                key.replace("_", "-"): value if isinstance(value, str) else json.dumps(value)
-                for key, value in answer.items()
-                if value is not None
-            }
-        )
-
     # Status
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
@@ -405,7 +307,7 @@ class FederationDnsCharm(ops.CharmBase):
             return [ops.WaitingStatus("Juju gives no address yet")]
         problems = [text for text in (self.problem, self.signing.problem) if text]
         found: list[ops.StatusBase] = [ops.WaitingStatus(text) for text in problems]
-        if not self.machine.certificate():
+        if not self.machine.agent.certificate():
             return [*found, ops.WaitingStatus("the agent is not set up yet")]
         return [*found, *self._serving(settings, place)]
 
@@ -437,7 +339,7 @@ class FederationDnsCharm(ops.CharmBase):
     def _verdict(self, settings: Settings, place: Place, known: Known) -> dict[str, Any]:
         """Ask the agent, again for a moment where this hook gave it something to find out."""
         return agent_verdict.settle(
-            lambda timeout: self.machine.verdict(settings, place, timeout),
+            lambda timeout: self.machine.agent.verdict(settings, place, timeout),
             {entry.region for entry in known.entries},
             agent_verdict.time_is_up(self._began, changed=self._changed),
         )

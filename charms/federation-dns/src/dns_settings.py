@@ -108,6 +108,7 @@ class Settings(BaseModel):
     withdraw_after: float = Field(default=5.0, ge=2.5, le=86400)
     evict_after: float = Field(default=20.0, ge=2.5, le=86400)
     return_after: float = Field(default=30.0, gt=0, le=86400)
+    service_probes: float = Field(default=100.0, ge=0, le=10_000)
 
     @property
     def witness(self) -> bool:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +36,7 @@ from federation_interfaces.cluster import (
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
 from federation_interfaces.services import SANDBOX
+from local_agent import LocalAgent, UnitError
 from name_server import TSIG_NAME, NameServer, NameServerError, Served
 from status_service import StatusService
 
@@ -45,13 +45,7 @@ BIND_GROUP = "bind"
 AGENT = "federation-dns"
 NAMED = "named"
 TOKEN_LIFETIME = timedelta(days=7)
-VERDICT_TIMEOUT_S = 1.0
-COMMAND_TIMEOUT_S = 20
 _NO_SHELL = "/usr/sbin/nologin"
-
-
-class UnitError(Exception):
-    """The machine was not brought to the wanted state; the text says why."""
 
 
 class Machine:
@@ -67,8 +61,8 @@ class Machine:
     ):
         self.user = user
         self.group = group
-        self.python = charm_dir / "venv/bin/python"
         self.settings = root / "etc/federation-dns"
+        self.agent = LocalAgent(charm_dir / "venv/bin/python", self.settings, user=user)
         self.data = root / "var/lib/federation-dns"
         self.bind = root / "etc/bind/federation"
         self.zones = root / "var/lib/bind"
@@ -153,16 +147,6 @@ class Machine:
             text = bind.key_file(TSIG_NAME, keys.new_secret())
             _ = write_file(path, text, mode=0o640, user="root", group=self.group)
 
-    def certificate(self) -> str:
-        """Return the agent's certificate, or nothing."""
-        path = self.settings / "agent.crt"
-        return path.read_text() if path.exists() else ""
-
-    def next_certificate(self) -> str:
-        """Return the certificate that the agent will show next, or nothing."""
-        path = self.settings / "next.crt"
-        return path.read_text() if path.exists() else ""
-
     def rotate(self, place: Place, entries: Sequence[MeshEntry], moment: datetime) -> bool:
         """Make the next certificate in time, and change over when all regions know it.
 
@@ -173,10 +157,10 @@ class Machine:
         """
         from federation_dns import keys
 
-        following, path = self.next_certificate(), self.settings / "next.crt"
+        following, path = self.agent.next_certificate(), self.settings / "next.crt"
         made = datetime.fromtimestamp(path.stat().st_mtime, UTC) if following else None
         known = bool(following) and rotation.acknowledged(entries, place.region, following)
-        current = keys.validity(self.certificate())
+        current = keys.validity(self.agent.certificate())
         step = rotation.step(moment, current, made, acknowledged=known)
         if step == "make":
             _ = keys.generate(place.region, place.address, self.settings, moment, name=keys.NEXT)
@@ -256,7 +240,7 @@ class Machine:
             group=self.group if target is None else self.user,
             sandbox=SANDBOX,
             state=self.data / "state",
-            command=f"{self.python} -m federation_dns.cli agent --config "
+            command=f"{self.agent.python} -m federation_dns.cli agent --config "
             f"{self.settings / 'agent.yaml'}",
         )
         unit += f"# federation-dns {version()}\n"
@@ -290,6 +274,7 @@ class Machine:
             "withdraw-after": settings.withdraw_after,
             "evict-after": settings.evict_after,
             "return-after": settings.return_after,
+            "service-probes": settings.service_probes,
         }
         if settings.witness:
             del whole["kubeconfig"], whole["provider"]
@@ -388,116 +373,16 @@ class Machine:
         for path in self.zones.glob("*.zone*"):
             path.unlink()
 
-    # What the agent says
-
-    def verdict(
-        self, settings: Settings, place: Place, timeout: float = VERDICT_TIMEOUT_S
-    ) -> dict[str, Any]:
-        """Ask the local agent for its verdict.
-
-        Raises:
-            UnitError: no answer within so many seconds.
-        """
-        from federation_dns import keys
-
-        pinned = f"{self.certificate()}\n{self.next_certificate()}"
-        context = keys.client_context(pinned, None, None)
-        host = f"[{place.listen}]" if ":" in place.listen else place.listen
-        url = f"https://{host}:{settings.port}/v1/verdict"
-        # No proxy of the model lies on the way to one's own machine.
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=context),
-        )
-        try:
-            with opener.open(url, timeout=timeout) as response:
-                answer: dict[str, Any] = json.load(response)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise UnitError(f"the agent does not answer: {reason}") from error
-        return answer
-
     def zone(self, settings: Settings) -> str:
         """Transfer the zone from the local name server.
 
         Raises:
             UnitError: with the reason.
         """
-        import dns.exception
-        import dns.query
-        import dns.tsigkeyring
-        import dns.zone
-        from federation_dns.providers import ProviderError, rfc2136
-
         try:
-            secret = rfc2136.read_key(self.bind / "tsig.key", TSIG_NAME)
-            keys = dns.tsigkeyring.from_text({TSIG_NAME: ("hmac-sha256", str(secret))})
-            transfer = dns.query.xfr(
-                "127.0.0.1",
-                settings.zone,
-                port=settings.dns_port,
-                keyring=keys,
-                lifetime=5.0,
-            )
-            zone = dns.zone.from_xfr(transfer)
-        except (OSError, ProviderError, dns.exception.DNSException) as error:
-            raise UnitError(f"the name server does not give the zone: {error}") from error
-        return zone.to_text(sorted=True)
-
-    def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
-        """Give the agent the operator's word on a region, or take it back.
-
-        Raises:
-            UnitError: the agent's command refuses it.
-        """
-        return self._run("force-region", region, verdict, "--who", who, "--until", until)
-
-    def delegation(self) -> dict[str, Any]:
-        """Return what belongs into the parent of each zone, and what to know before.
-
-        Raises:
-            UnitError: the agent's command refuses it.
-        """
-        return self._answer("delegation")
-
-    def cordon(self, region: str, *, who: str, until: str) -> dict[str, Any]:
-        """Take a region out of this agent's answers; raises UnitError."""
-        return self._answer("cordon", region, "--who", who, "--until", until)
-
-    def uncordon(self, region: str) -> dict[str, Any]:
-        """Let a region back into this agent's answers; raises UnitError."""
-        return self._answer("uncordon", region)
-
-    def verify(self) -> dict[str, Any]:
-        """Ask every region's name server, and return what differs; raises UnitError."""
-        return self._answer("verify", "--timeout", "10", differs=1)
-
-    def _answer(self, *words: str, differs: int = 0) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._run(*words, "--format", "json", differs=differs))
-        return found
-
-    def _run(self, *words: str, differs: int = 0) -> str:
-        """Run the agent's command; `differs` is an exit code that is an answer, too."""
-        command = [str(self.python), "-m", "federation_dns.cli", *words]
-        command += ["--config", str(self.settings / "agent.yaml")]
-        try:
-            done = subprocess.run(
-                command,
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=COMMAND_TIMEOUT_S,
-                # As the agent, which has to read what the command writes.
-                user=self.user,
-                group=self.user,
-            )
-        except subprocess.CalledProcessError as error:
-            if differs and error.returncode == differs:
-                return str(error.stdout)
-            raise UnitError(str(error.stderr).strip() or str(error)) from error
-        except (OSError, subprocess.TimeoutExpired) as error:
+            return self.name_server.transferred(settings)
+        except NameServerError as error:
             raise UnitError(str(error)) from error
-        return done.stdout
 
 
 def version() -> str:

@@ -128,6 +128,33 @@ class NameServer:
         )
         return write_file(self.unit, unit, mode=0o644) or changed
 
+    def transferred(self, settings: Settings) -> str:
+        """Transfer the zone from `named`, as text.
+
+        Raises:
+            NameServerError: it does not give it.
+        """
+        import dns.exception
+        import dns.query
+        import dns.tsigkeyring
+        import dns.zone
+        from federation_dns.providers import ProviderError, rfc2136
+
+        try:
+            secret = rfc2136.read_key(self.bind / "tsig.key", TSIG_NAME)
+            keys = dns.tsigkeyring.from_text({TSIG_NAME: ("hmac-sha256", str(secret))})
+            transfer = dns.query.xfr(
+                "127.0.0.1",
+                settings.zone,
+                port=settings.dns_port,
+                keyring=keys,
+                lifetime=5.0,
+            )
+            zone = dns.zone.from_xfr(transfer)
+        except (OSError, ProviderError, dns.exception.DNSException) as error:
+            raise NameServerError(f"the name server does not give the zone: {error}") from error
+        return zone.to_text(sorted=True)
+
     def _ensure_zone(self, zone: str, path: Path, settings: Settings, place: Place) -> bool:
         if path.exists():
             return False

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import ops
 from dns_settings import Settings
-from federation_dns_unit import Machine, UnitError, now
+from federation_dns_unit import Machine, now
 from federation_interfaces import DatabagError, MeshHubAppData
+from local_agent import UnitError
 from name_server import NameServerError
 from pydantic import ValidationError
 
@@ -168,7 +169,7 @@ class ZoneSigning(ops.Object):
     def show_delegation(self, event: ops.ActionEvent) -> None:
         """Say what belongs into the parent zone."""
         try:
-            found = self._machine.delegation()
+            found = self._machine.agent.delegation()
         except UnitError as error:
             event.fail(str(error))
             return
@@ -181,7 +182,7 @@ class ZoneSigning(ops.Object):
         step = str(event.params["step"])
         try:
             if step == "finish":
-                _all_show(self._machine.delegation())
+                _all_show(self._machine.agent.delegation())
             keys = self.roll(step)
         except (SigningError, UnitError) as error:
             event.fail(str(error))

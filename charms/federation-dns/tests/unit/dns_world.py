@@ -9,10 +9,11 @@ from typing import Any
 from charm import FederationDnsCharm
 from dns_provider import Target
 from dns_settings import Place, Settings
-from federation_dns_unit import VERDICT_TIMEOUT_S, Machine, UnitError
+from federation_dns_unit import Machine
 from federation_interfaces import MeshEntry, MeshHubAppData, MeshMemberAppData
 from federation_interfaces.access import Access
 from federation_interfaces.testing import CA, CERTIFICATES, kube_control_unit_data
+from local_agent import VERDICT_TIMEOUT_S, LocalAgent, UnitError
 from name_server import Served
 from ops import testing
 
@@ -27,6 +28,7 @@ class FakeMachine(Machine):
 
     def __init__(self, root: Path):
         super().__init__(Path("/charm"), root, user="root", group="root")
+        self.agent = FakeAgent(self)
         self.calls: list[str] = []
         self.fail: dict[str, str] = {}
         self.peers: Sequence[MeshEntry] = []
@@ -50,13 +52,13 @@ class FakeMachine(Machine):
         self.following = ""
         self.said: dict[str, Any] = {"quorum": True, "panic": False, "regions": {}}
 
-    def _do(self, name: str) -> None:
+    def do(self, name: str) -> None:
         if name in self.fail:
             raise UnitError(self.fail[name])
         self.calls.append(name)
 
     def ensure_packages(self) -> None:
-        self._do("packages")
+        self.do("packages")
 
     def ensure_user(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
@@ -64,29 +66,26 @@ class FakeMachine(Machine):
     def ensure_keys(self, place: Place, *, own_server: bool = True) -> None:
         self.place = place
 
-    def certificate(self) -> str:
-        return CERTIFICATES[0] if self.place else ""
-
     def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
         assert access.admin_token == "admin-token"
         self.ca = access.address.ca_certificate
-        self._do("kubeconfig")
+        self.do("kubeconfig")
         return False
 
     def ensure_bind(self, settings: Settings, place: Place, served: Served) -> bool:
         self.served = served
-        self._do(f"bind {settings.zone} at {place.listen}")
+        self.do(f"bind {settings.zone} at {place.listen}")
         return True
 
     def ensure_no_server(self) -> None:
-        self._do("no server")
+        self.do("no server")
 
     def ensure_secrets(self, target: Target | None) -> None:
         self.secrets = {} if target is None else target.files
 
     def ensure_agent(self, settings: Settings, place: Place, target: Target | None = None) -> bool:
         self.wanted = self.agent_configuration(settings, place, target)
-        self._do(f"agent {place.region}")
+        self.do(f"agent {place.region}")
         return True
 
     def ensure_peers(self, entries: Sequence[MeshEntry]) -> bool:
@@ -95,7 +94,7 @@ class FakeMachine(Machine):
         return changed
 
     def ensure_running(self, *, bind_changed: bool, agent_changed: bool, moment: datetime) -> bool:
-        self._do(f"start {bind_changed} {agent_changed}")
+        self.do(f"start {bind_changed} {agent_changed}")
         self.clock += self.serving_takes
         return self.started
 
@@ -104,16 +103,13 @@ class FakeMachine(Machine):
         self.noted.parent.mkdir(parents=True, exist_ok=True)
 
     def ensure_no_account(self) -> None:
-        self._do("no account")
+        self.do("no account")
 
     def rotate(self, place: Place, entries: Sequence[MeshEntry], moment: datetime) -> bool:
         if self.rotates:
             self.following = self.rotates.pop(0)
             return True
         return False
-
-    def next_certificate(self) -> str:
-        return self.following
 
     def running_not(self, *, own_server: bool = True) -> list[str]:
         return self.down
@@ -125,48 +121,62 @@ class FakeMachine(Machine):
         self.calls.append("stop")
 
     def end_account(self) -> None:
-        self._do("end account")
+        self.do("end account")
 
     def remove(self) -> None:
         self.calls.append("remove")
-
-    def verdict(
-        self, settings: Settings, place: Place, timeout: float = VERDICT_TIMEOUT_S
-    ) -> dict[str, Any]:
-        assert 0 < timeout <= VERDICT_TIMEOUT_S
-        self.asked.append(self.clock)
-        self.clock += self.answers_in
-        if self.later and self.clock >= self.later[0][0]:
-            self.said = self.later.pop(0)[1]
-        if "verdict" in self.fail:
-            raise UnitError(self.fail["verdict"])
-        return self.said
 
     def pause(self, seconds: float) -> None:
         self.clock += seconds
 
     def zone(self, settings: Settings) -> str:
-        self._do("zone")
+        self.do("zone")
         return "@ 15 IN SOA ..."
 
+
+class FakeAgent(LocalAgent):
+    """The agent, which says what its machine is told to have it say."""
+
+    def __init__(self, machine: FakeMachine):
+        super().__init__(Path("/charm/venv/bin/python"), machine.settings, user="root")
+        self._machine = machine
+
+    def certificate(self) -> str:
+        return CERTIFICATES[0] if self._machine.place else ""
+
+    def next_certificate(self) -> str:
+        return self._machine.following
+
+    def verdict(
+        self, settings: Settings, place: Place, timeout: float = VERDICT_TIMEOUT_S
+    ) -> dict[str, Any]:
+        assert 0 < timeout <= VERDICT_TIMEOUT_S
+        self._machine.asked.append(self._machine.clock)
+        self._machine.clock += self._machine.answers_in
+        if self._machine.later and self._machine.clock >= self._machine.later[0][0]:
+            self._machine.said = self._machine.later.pop(0)[1]
+        if "verdict" in self._machine.fail:
+            raise UnitError(self._machine.fail["verdict"])
+        return self._machine.said
+
     def delegation(self) -> dict[str, Any]:
-        self._do("delegation")
-        return self.parent
+        self._machine.do("delegation")
+        return self._machine.parent
 
     def force_region(self, region: str, verdict: str, *, who: str, until: str) -> str:
-        self._do(f"force {region} {verdict} by {who} until {until}")
+        self._machine.do(f"force {region} {verdict} by {who} until {until}")
         return f"{region}: {verdict}\n"
 
     def cordon(self, region: str, *, who: str, until: str) -> dict[str, Any]:
-        self._do(f"cordon {region} by {who} until {until}")
+        self._machine.do(f"cordon {region} by {who} until {until}")
         return {"region": region, "said": "cordoned", "who": who, "changed": True, "note": ""}
 
     def uncordon(self, region: str) -> dict[str, Any]:
-        self._do(f"uncordon {region}")
+        self._machine.do(f"uncordon {region}")
         return {"region": region, "said": None, "who": None, "changed": False, "note": "no word"}
 
     def verify(self) -> dict[str, Any]:
-        self._do("verify")
+        self._machine.do("verify")
         return {"agrees": False, "notes": [], "regions": {"palermo": {"differences": 2}}}
 
 

@@ -6,7 +6,7 @@ import ops
 import pytest
 from dns_settings import agent_account
 from dns_world import Context, FakeMachine, again, kube_control, state
-from federation_dns_unit import Machine, UnitError
+from federation_dns_unit import Machine
 from federation_interfaces.cluster import (
     Cluster,
     ClusterAddress,
@@ -14,6 +14,7 @@ from federation_interfaces.cluster import (
     kubeconfig,
 )
 from federation_interfaces.testing import CA, CA_UNKNOWN, CERTIFICATES
+from local_agent import UnitError
 from ops import testing
 
 ADDRESS = ClusterAddress("https://10.0.0.1:6443", CA)

@@ -64,8 +64,8 @@ class Unit:
         return MeshEntry(
             region=self.place.region,
             url=f"https://{self.place.address}:8443",
-            certificate=self.machine.certificate(),
-            next_certificate=self.machine.next_certificate() or None,
+            certificate=self.machine.agent.certificate(),
+            next_certificate=self.machine.agent.next_certificate() or None,
         )
 
     def hook(self, heard: list[MeshEntry], moment: datetime) -> MeshEntry:
@@ -98,18 +98,18 @@ class TestRotation:
         """Hooks in any order: at each moment all regions trust what each shows."""
         one, *others = units
         bag = [unit.entry() for unit in units]
-        former = one.machine.certificate()
+        former = one.machine.agent.certificate()
         bag[0] = one.hook(bag, self.due())
-        following = one.machine.next_certificate()
+        following = one.machine.agent.next_certificate()
         assert bag[0].certificates == [former, following]
         bag[0] = one.hook(bag, self.due())
-        assert one.machine.certificate() == former  # nobody has taken it in
+        assert one.machine.agent.certificate() == former  # nobody has taken it in
         for number, unit in enumerate(others, 1):
             quiet = datetime.now(UTC)
             bag[number] = unit.hook(bag, quiet)
             assert bag[number].taken == {"catania": fingerprint(following)}
         bag[0] = one.hook(bag, self.due())
-        assert one.machine.certificate() == following
+        assert one.machine.agent.certificate() == following
         assert bag[0].certificates == [following]
         assert not (one.machine.settings / "next.crt").exists()
         for number, unit in enumerate(others, 1):
@@ -120,20 +120,20 @@ class TestRotation:
         one = units[0]
         bag = [unit.entry() for unit in units]
         bag[0] = one.hook(bag, self.due())
-        following = one.machine.next_certificate()
+        following = one.machine.agent.next_certificate()
         bag[0] = one.hook(bag, self.due() + timedelta(hours=23))
-        assert one.machine.next_certificate() == following
+        assert one.machine.agent.next_certificate() == following
         bag[0] = one.hook(bag, self.due() + timedelta(hours=24, minutes=1))
         assert bag[0].certificates == [following]
 
     def test_a_change_that_was_cut_short_is_finished(self, units: list[Unit]):
         machine, place = units[0].machine, units[0].place
         _ = keys.generate("catania", place.address, machine.settings, self.due(), name="next")
-        following = machine.next_certificate()
+        following = machine.agent.next_certificate()
         (machine.settings / "next.key").replace(machine.settings / "agent.key")
         machine.ensure_keys(place)
-        assert machine.certificate() == following
-        assert machine.next_certificate() == ""
+        assert machine.agent.certificate() == following
+        assert machine.agent.next_certificate() == ""
 
     def test_nobody_takes_anothers_next_certificate(self, units: list[Unit]):
         thief = (
@@ -168,5 +168,5 @@ def test_a_certificate_that_ended_is_asked_all_the_same(
     monkeypatch.setattr(keys, "client_context", noted)
     unit = Unit(tmp_path, "catania", 1)
     with pytest.raises(Exception, match="the agent does not answer"):
-        _ = unit.machine.verdict(Settings(port=1024), unit.place, 0.2)
+        _ = unit.machine.agent.verdict(Settings(port=1024), unit.place, 0.2)
     assert seen[0] & 0x200000

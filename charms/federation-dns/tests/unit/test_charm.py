@@ -179,6 +179,8 @@ class TestStatus:
             ({"address-ranges": "10.0.0.1/8"}, "config: address-ranges: must be an address range"),
             ({"evict-after": 4.0}, "config: evict-after must not be shorter"),
             ({"withdraw-after": 1.0}, "config: withdraw-after"),
+            ({"service-probes": -1.0}, "config: service-probes"),
+            ({"service-probes": 10_001.0}, "config: service-probes"),
             ({"dns-port": 8443}, "config: port, dns-port and metrics-port must differ"),
         ],
     )

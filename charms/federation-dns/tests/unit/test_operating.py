@@ -2,13 +2,10 @@
 
 import dataclasses
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 from dns_world import Context, FakeMachine, again, state
-from federation_dns_unit import Machine, UnitError
 from ops import testing
 
 
@@ -78,42 +75,3 @@ class TestPorts:
         assert not ctx.run(ctx.on.stop(), out).opened_ports
         standby = dataclasses.replace(out, leader=False, planned_units=2)
         assert not again(ctx, standby).opened_ports
-
-
-class TestCommand:
-    @pytest.fixture
-    def machine(self, tmp_path: Path) -> Machine:
-        return Machine(Path("/charm"), tmp_path, user="root", group="root")
-
-    def ran(self, monkeypatch: pytest.MonkeyPatch, code: int, out: str) -> list[list[str]]:
-        found: list[list[str]] = []
-
-        def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
-            found.append(command)
-            assert given["timeout"] > 0
-            if code:
-                raise subprocess.CalledProcessError(code, command, out, "refused")
-            return subprocess.CompletedProcess(command, 0, stdout=out)
-
-        monkeypatch.setattr(subprocess, "run", run)
-        return found
-
-    def test_the_agents_command_is_asked_in_json(
-        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
-    ):
-        ran = self.ran(monkeypatch, 0, '{"region": "palermo"}')
-        assert machine.cordon("palermo", who="rosa", until="1h") == {"region": "palermo"}
-        assert ran[0][1:] == [
-            *("-m", "federation_dns.cli", "cordon", "palermo", "--who", "rosa", "--until", "1h"),
-            *("--format", "json", "--config", str(machine.settings / "agent.yaml")),
-        ]
-        assert machine.uncordon("palermo") == {"region": "palermo"}
-
-    def test_what_differs_is_an_answer(self, machine: Machine, monkeypatch: pytest.MonkeyPatch):
-        _ = self.ran(monkeypatch, 1, '{"agrees": false}')
-        assert machine.verify() == {"agrees": False}
-        with pytest.raises(UnitError, match="refused"):
-            _ = machine.uncordon("palermo")
-        _ = self.ran(monkeypatch, 2, "")
-        with pytest.raises(UnitError, match="refused"):
-            _ = machine.verify()
