@@ -18,6 +18,8 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
+from federation_dns.certificate import validity as validity
+
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h; Python's ssl has no name for it.
 _NO_CHECK_TIME = 0x200000
 LIFETIME = datetime.timedelta(days=365)
@@ -137,20 +139,10 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 @functools.lru_cache(256)
 def expires(pem: str) -> float | None:
     """When a certificate ends, in seconds since the epoch; None if it can't be told."""
-    from cryptography import x509
-
     try:
-        return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
+        return validity(pem)[1].timestamp()
     except ValueError:
         return None
-
-
-def validity(pem: str) -> tuple[datetime.datetime, datetime.datetime]:
-    """From when to when a certificate says that it holds; raises ValueError."""
-    from cryptography import x509
-
-    found = x509.load_pem_x509_certificate(pem.encode())
-    return found.not_valid_before_utc, found.not_valid_after_utc
 
 
 def server_context(certificate: Path, key: Path, pinned: Iterable[str]) -> ssl.SSLContext:

@@ -23,7 +23,6 @@ import dns.rrset
 import dns.tsig
 import dns.update
 import dns.xfr
-import dns.zone
 from dns.rdtypes.ANY.SOA import SOA
 
 from federation_dns.plan import (
@@ -125,45 +124,32 @@ class Rfc2136:
         return [rrset for rrset in self._exchange(query).answer if rrset.rdtype == wanted]
 
     def read(self) -> View:
-        """Transfer the whole zone."""
-        zone = dns.zone.Zone(self._origin, relativize=False)
-        query, _ = dns.xfr.make_query(zone, keyring=self._keyring(), keyname=self._key_dns)
+        """Transfer the whole zone.
+
+        It is taken message by message: a whole zone of dnspython's objects is ten times the view.
+        """
+        gathered = _Gathered()
+        messages = dns.query.xfr(
+            self._server,
+            self._origin,
+            port=self._port,
+            keyring=self._keyring(),
+            keyname=self._key_dns,
+            relativize=False,
+            timeout=self._timeout,
+            lifetime=2 * self._timeout,
+        )
         try:
-            dns.query.inbound_xfr(
-                self._server,
-                zone,
-                query,
-                port=self._port,
-                timeout=self._timeout,
-                lifetime=2 * self._timeout,
-            )
+            for message in messages:
+                for rrset in message.answer:
+                    gathered.add(rrset)
         except dns.xfr.TransferError as error:
             raise self._refusal(error.rcode, "zone transfer") from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise self._translated(error, "zone transfer") from error
-        return self._view(zone)
-
-    def _view(self, zone: dns.zone.Zone) -> View:
-        records: dict[tuple[str, str], Found] = {}
-        names: dict[str, frozenset[str]] = {}
-        serial = -1
-        for name, rdataset in zone.iterate_rdatasets():
-            kind = dns.rdatatype.to_text(rdataset.rdtype)
-            if kind == "SOA":
-                serial = _serial(rdataset)
-            if kind in _SIGNERS:
-                continue
-            text = _text(name)
-            names[text] = names.get(text, frozenset()) | {kind}
-            # Of what others hold, only the names matter; thousands of values would cost memory.
-            if kind in ("A", "AAAA", "CNAME", "NS") or (
-                kind == "TXT" and text.startswith(owner_name(""))
-            ):
-                values = tuple(sorted(_value(kind, rdata) for rdata in rdataset))
-                records[text, kind] = Found(int(rdataset.ttl), values)
-        if serial < 0:
+        if gathered.serial < 0:
             raise self._error("retry", "gave a zone without SOA")
-        return View(serial, records, names)
+        return gathered.view()
 
     def notes(self) -> tuple[str, ...]:
         """Nothing: a message is done whole or not at all."""
@@ -300,6 +286,49 @@ class Rfc2136:
     def _error(self, remedy: Remedy, why: str) -> ProviderError:
         text = f"DNS server {self._server} port {self._port}, zone {self._rules.zone}: it {why}"
         return ProviderError(text, remedy)
+
+
+class _Gathered:
+    """A zone while it comes. What is equal is kept once: thousands of marks are the same text."""
+
+    def __init__(self) -> None:
+        self.serial = -1
+        self._values: dict[tuple[str, str], list[str]] = {}
+        self._ttls: dict[tuple[str, str], int] = {}
+        self._names: dict[str, frozenset[str]] = {}
+        self._texts: dict[str, str] = {}
+        self._kinds: dict[frozenset[str], frozenset[str]] = {}
+
+    def add(self, rrset: dns.rrset.RRset) -> None:
+        """Take one record, as transfers have them."""
+        kind = self._one(dns.rdatatype.to_text(rrset.rdtype))
+        if kind == "SOA":
+            self.serial = _serial(rrset)
+        if kind in _SIGNERS:
+            return
+        name = self._one(_text(rrset.name))
+        kinds = self._names.get(name, frozenset()) | {kind}
+        self._names[name] = self._kinds.setdefault(kinds, kinds)
+        # Of what others hold, only the names matter; thousands of values would cost memory.
+        if kind in ("A", "AAAA", "CNAME", "NS") or (
+            kind == "TXT" and name.startswith(owner_name(""))
+        ):
+            key = (name, kind)
+            values = self._values.setdefault(key, [])
+            values += (self._one(_value(kind, rdata)) for rdata in rrset)
+            self._ttls[key] = min(int(rrset.ttl), self._ttls.get(key, int(rrset.ttl)))
+
+    def view(self) -> View:
+        """All of it, once the transfer has ended well."""
+        same: dict[Found, Found] = {}
+        records: dict[tuple[str, str], Found] = {}
+        for key, values in self._values.items():
+            found = Found(self._ttls[key], tuple(sorted(set(values))))
+            records[key] = same.setdefault(found, found)
+        return View(self.serial, records, self._names)
+
+    def _one(self, text: str) -> str:
+        return self._texts.setdefault(text, text)
 
 
 def _serial(rdataset: Iterable[object]) -> int:
