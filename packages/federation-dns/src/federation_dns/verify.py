@@ -4,7 +4,8 @@ A server should hold what its own region's agent wants: by an operator's word or
 `local` that may be other than elsewhere. Where the agent is silent, what this one wants counts.
 
 Each server is asked for every name over one TCP connection of its own, many questions on their way
-at a time, within one bound in all: a server that is silent is named, and delays no other.
+at a time, within one bound in all: a server that is silent is named, and delays no other. What
+differs is asked once more after a moment: in a failover servers follow their agents.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dns.exception
@@ -130,6 +131,19 @@ def report(
         asked=len(asked.answers),
         differs=compare(should if intent is None else intent, asked),
         intends=None if intent is None else differ(should, intent),
+    )
+
+
+def confirmed(first: Report, second: Report) -> Report:
+    """What still differs when a region is asked once more, about what differed before.
+
+    A server that has fallen silent meanwhile has confirmed nothing, and says why.
+    """
+    return replace(
+        first,
+        answered=second.answered,
+        trouble=second.trouble,
+        differs=second.differs,
     )
 
 

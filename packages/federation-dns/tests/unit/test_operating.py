@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import struct
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dns.flags
 import dns.message
@@ -16,8 +19,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from federation_dns import operate, verify, words
-from federation_dns.config import ConfigError
+from federation_dns import keys, operate, verify, words
+from federation_dns.config import Config, ConfigError, Peer, Peers
 from federation_dns.core import Override
 from federation_dns.verdict import Said
 from federation_dns.verify import Answer, Asked, Question, Server
@@ -219,6 +222,73 @@ class TestAsking:
         assert "Connect call failed" in found.trouble
         found = await verify.ask(Server("palermo", None), [(WEB, "A")], 5)
         assert found.trouble == "its mesh entry names no name server"
+
+
+REST: dict[Question, Answer] = {**SHOULD, (WEB, "A"): ("10.0.0.1",)}
+
+
+class Moving:
+    """A region in a failover: what its agent wants, and its server answers, at each asking."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.wants: list[dict[Question, Answer] | None] = []
+        self.has: list[dict[Question, Answer]] = []
+        self.asked: list[list[Question]] = []
+        now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        pem = keys.generate("palermo", "10.0.0.1", tmp_path, now).read_text()
+        peer = Peer(region="palermo", url="https://10.0.0.1:8443", certificate=pem)
+        peers = Peers(version=1, entries=(peer,))
+        monkeypatch.setattr(operate, "read_peers", lambda *_: peers)
+        monkeypatch.setattr(operate, "_intent", self._intent)
+        monkeypatch.setattr(verify, "ask", self._ask)
+        monkeypatch.setattr(operate, "SETTLE_SECONDS", 0.0)
+        self._config = SimpleNamespace(peers=tmp_path, region="palermo")
+
+    async def _intent(self, *_: object) -> tuple[dict[Question, Answer], list[str]] | None:
+        wanted = self.wants.pop(0) if len(self.wants) > 1 else self.wants[0]
+        return None if wanted is None else (wanted, [])
+
+    async def _ask(self, server: Server, asking: list[Question], seconds: float) -> Asked:
+        self.asked.append(asking)
+        has = self.has.pop(0)
+        return Asked({question: has.get(question, ()) for question in asking})
+
+    async def examine(self) -> verify.Report:
+        (report,), _ = await operate.examine(cast("Config", self._config), {}, 10)
+        return report
+
+
+class TestFailover:
+    @pytest.fixture
+    def moving(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Moving:
+        return Moving(monkeypatch, tmp_path)
+
+    async def test_who_agrees_is_asked_once(self, moving: Moving) -> None:
+        moving.wants, moving.has = [SHOULD], [SHOULD]
+        assert (await moving.examine()).agrees
+        assert len(moving.asked) == 1
+
+    async def test_what_was_wanted_before_is_no_difference(self, moving: Moving) -> None:
+        """The agent was asked before the verdict, its server after."""
+        moving.wants, moving.has = [SHOULD, REST], [REST, REST]
+        assert (await moving.examine()).agrees
+        assert moving.asked[1] == [(WEB, "A")]
+
+    async def test_a_server_that_follows_a_moment_later_agrees(self, moving: Moving) -> None:
+        moving.wants, moving.has = [REST], [SHOULD, REST]
+        assert (await moving.examine()).agrees
+
+    async def test_what_differs_still_is_told(self, moving: Moving) -> None:
+        moving.wants, moving.has = [REST], [SHOULD, SHOULD]
+        report = await moving.examine()
+        assert [d.has for d in report.differs] == [("10.0.0.1", "10.0.1.1")]
+        assert report.asked == 3
+
+    async def test_an_agent_that_fell_silent_leaves_the_first_finding(
+        self, moving: Moving
+    ) -> None:
+        moving.wants, moving.has = [REST, None], [SHOULD]
+        assert len((await moving.examine()).differs) == 1
 
 
 @pytest.mark.parametrize(
