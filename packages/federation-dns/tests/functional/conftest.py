@@ -293,7 +293,7 @@ class Region:
                 zones={ZONE: str(folder / "zone.db")},
                 key_name=f"agent-{self.name}",
                 key_path=str(key),
-                listen=["127.0.0.1"],
+                listen=sorted({"127.0.0.1", self.host}),
                 port=self.dns_port,
                 directory=str(folder),
                 **conf,

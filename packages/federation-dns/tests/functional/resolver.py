@@ -54,12 +54,20 @@ class Answer:
 
 @dataclass
 class Resolver:
-    """One unbound; `anchors` (DS or DNSKEY of the zone, as text) make it validate."""
+    """One unbound; `anchors` (DS or DNSKEY of the zone, as text) make it validate.
+
+    Attributes:
+        servers: ports on loopback, or `address@port`.
+        host: its own address.
+        through: what it is started through.
+    """
 
     folder: Path
-    servers: tuple[int, ...]
+    servers: tuple[int | str, ...]
     anchors: tuple[str, ...] = ()
     env: dict[str, str] | None = None
+    host: str = "127.0.0.1"
+    through: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -68,7 +76,8 @@ class Resolver:
         modules = "validator iterator" if self.anchors else "iterator"
         lines = [
             "server:",
-            f" interface: 127.0.0.1@{self.port}",
+            f" interface: {self.host}@{self.port}",
+            " access-control: 0.0.0.0/0 allow",
             f' directory: "{self.folder}"',
             ' chroot: ""',
             ' username: ""',
@@ -85,13 +94,16 @@ class Resolver:
             " control-enable: no",
             "stub-zone:",
             f' name: "{ZONE}."',
-            *(f" stub-addr: 127.0.0.1@{port}" for port in self.servers),
+            *(f" stub-addr: {_at(server)}" for server in self.servers),
         ]
         conf = self.folder / "unbound.conf"
         conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [UNBOUND, "-d", "-c", str(conf)], stdout=log, stderr=log, env=self.env
+                [*self.through, UNBOUND, "-d", "-c", str(conf)],
+                stdout=log,
+                stderr=log,
+                env=self.env,
             )
         eventually(lambda: self.ask(ZONE, "SOA").rcode == "NOERROR", 15, "unbound answers")
 
@@ -104,7 +116,7 @@ class Resolver:
         query = dns.message.make_query(name, kind, use_edns=0, want_dnssec=True)
         query.flags |= dns.flags.AD
         try:
-            found = dns.query.udp(query, "127.0.0.1", port=self.port, timeout=4)
+            found = dns.query.udp(query, self.host, port=self.port, timeout=4)
         except (OSError, dns.exception.Timeout):
             return Answer(time.monotonic(), "silence", (), secure=False)
         wanted = dns.rdatatype.from_text(kind)
@@ -118,6 +130,10 @@ class Resolver:
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+
+def _at(server: int | str) -> str:
+    return server if isinstance(server, str) else f"127.0.0.1@{server}"
 
 
 @dataclass
