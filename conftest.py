@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-STANDING_LAB = ("tests/functional/test_standing_lab.py", "tests/integration/")
+STANDING_LAB = (
+    "tests/functional/test_high_availability.py",
+    "tests/functional/test_standing_lab.py",
+    "tests/integration/",
+)
 STANDING = "standing lab"
 SECONDS = "federation/seconds"
 # Of a test that has never run here.

@@ -27,11 +27,13 @@ class Files:
     Attributes:
         root: the checkout.
         generated: where overlays of regions that have none in the checkout are written.
+        further: overlays that come before the role, such as `overlays/ha.yaml`.
         images: the overlay that says which programs pods run as, where there is one.
     """
 
     root: Path
     generated: Path
+    further: tuple[Path, ...] = ()
     images: Path | None = None
 
     @property
@@ -54,7 +56,8 @@ class Files:
         folder = self.root / "overlays"
         role = folder / ("host-region.yaml" if host else "member-region.yaml")
         images = [self.images] if self.images else []
-        return [role, self.region_overlay(region), folder / "lab.yaml", *images]
+        own = [self.region_overlay(region), folder / "lab.yaml"]
+        return [*self.further, role, *own, *images]
 
 
 def parse_regions(text: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ ACTIVE_SECONDS = 420.0
 ANSWER_SECONDS = 120.0
 PERIOD = 0.5
 SAYING = Console(stderr=True, highlight=False, soft_wrap=True)
+OVERLAY_HELP = "A further overlay for every region, such as overlays/ha.yaml."
 IMAGE_HELP = (
     "IMAGE=COMMAND: run pods of this image as this program of the host, with the arguments, "
     "variables and files that the pod gives it (the account's token among them). IMAGE without "
@@ -69,12 +70,16 @@ def up(
         bool, typer.Option("--example/--no-example", help="Apply the example application.")
     ] = True,
     images: Annotated[list[str] | None, typer.Option("--image", help=IMAGE_HELP)] = None,
+    overlay: Annotated[list[Path] | None, typer.Option("--overlay", help=OVERLAY_HELP)] = None,
 ) -> None:
     """Stand the whole federation up; what stands already is kept."""
     regions_wanted = topology.parse_regions(names)
+    further = tuple(path.resolve() for path in overlay or ())
+    if missing := [path for path in further if not path.is_file()]:
+        raise LabError(f"--overlay: {missing[0]} isn't a file")
     wishes = [podprograms.parse(text) for text in images or ()]
     podprograms.keep(paths(), wishes)
-    bring_up(regions_wanted, example=example)
+    bring_up(regions_wanted, example=example, further=further)
 
 
 @app.command()
@@ -109,7 +114,9 @@ The lab stands. Try:
 """
 
 
-def bring_up(names: tuple[str, ...], *, example: bool) -> access.Federation:
+def bring_up(
+    names: tuple[str, ...], *, example: bool, further: tuple[Path, ...] = ()
+) -> access.Federation:
     """Make the regions, deploy the bundle into each, join them, apply the example.
 
     Raises:
@@ -120,7 +127,10 @@ def bring_up(names: tuple[str, ...], *, example: bool) -> access.Federation:
     tools.binaries()
     home = paths().home
     files = topology.Files(
-        root=checkout(), generated=home / "overlays", images=podprograms.overlay(paths())
+        root=checkout(),
+        generated=home / "overlays",
+        further=further,
+        images=podprograms.overlay(paths()),
     )
     host = names[0]
     write_missing_overlays(names, files)

@@ -17,6 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 Region = Annotated[str, typer.Argument(help="a region's name", metavar="REGION")]
 From = Annotated[str, typer.Argument(help="a region, `host` or `all`", metavar="FROM")]
 To = Annotated[str, typer.Argument(help="a region, `host` or `all`", metavar="TO")]
+OneOf = Annotated[str, typer.Option("--machine", help="only this machine of it", metavar="NAME")]
 OneWay = Annotated[bool, typer.Option("--one-way", help="only what goes from FROM to TO")]
 
 
@@ -37,17 +38,34 @@ def _do(act: Callable[[], None]) -> None:
 
 
 @app.command()
-def kill(region: Region) -> None:
-    """End every process of a region at once, as a power cut does; its disks stay."""
-    _do(lambda: Machines().kill_region(region))
-    _say(f"{region} is dead; `lab revive {region}` boots it with its disks")
+def kill(region: Region, machine: OneOf = "") -> None:
+    """End every process of a region, or one machine of it, as a power cut does; disks stay."""
+
+    def act() -> None:
+        machines = Machines()
+        if machine:
+            machines.kill(machines.get(region, machine))
+        else:
+            machines.kill_region(region)
+
+    _do(act)
+    words = f" --machine {machine}" if machine else ""
+    _say(f"{machine or region} is dead; `lab revive {region}{words}` boots it with its disks")
 
 
 @app.command()
-def revive(region: Region) -> None:
-    """Boot a killed region with the disks that it had; enabled services start."""
-    _do(lambda: Machines().revive_region(region))
-    _say(f"{region} is up")
+def revive(region: Region, machine: OneOf = "") -> None:
+    """Boot a killed region, or one machine, with the disks that it had; enabled services start."""
+
+    def act() -> None:
+        machines = Machines()
+        if machine:
+            machines.start(machines.get(region, machine))
+        else:
+            machines.revive_region(region)
+
+    _do(act)
+    _say(f"{machine or region} is up")
 
 
 @app.command()
