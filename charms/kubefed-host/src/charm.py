@@ -13,6 +13,7 @@ from federation_interfaces.region_cluster import RegionCluster
 from federation_register import MEMBERS, REPLICAS, Register
 from host_actions import HostActions
 from kubefed_host import Host, HostError, Settings
+from token_actions import TokenActions
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class KubefedHostCharm(ops.CharmBase):
         self.host = Host(self.charm_dir)
         self.register = Register(self, self.host)
         self.actions = HostActions(self)
+        self.token_actions = TokenActions(self)
         self.problem = ""
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
@@ -78,7 +80,7 @@ class KubefedHostCharm(ops.CharmBase):
                 self._install(access, settings)
             if self.register.shared().installed is None:
                 return  # the leader installs the API first
-            self._run_controller(access, settings, name)
+            self.run_controller(access, settings, name)
         except HostError as error:
             logger.warning("%s", error)
             self.problem = str(error)
@@ -93,13 +95,18 @@ class KubefedHostCharm(ops.CharmBase):
             kubefed_host.install_api(access, settings)
             self.register.save(installed=digest)
 
-    def _run_controller(self, access: Access, settings: Settings, name: str) -> None:
+    def run_controller(
+        self, access: Access, settings: Settings, name: str, *, renew: bool = False
+    ) -> None:
+        """Bring this unit's tokens and its controller up to date; raises HostError."""
+        moment, unit = kubefed_host.now(), self.unit.name
         self.host.ensure_user()
-        changed = self.host.ensure_tokens(access, settings, name, kubefed_host.now())
+        changed = self.host.ensure_tokens(access, settings, name, moment, unit, renew=renew)
         self.host.ensure_region_health(self._agents())
         binding = self.model.get_binding(REPLICAS)
         address = binding.network.bind_address if binding else None
         self.host.ensure_service(settings, str(address or "127.0.0.1"), restart=changed)
+        self.host.end_older_tokens(access, settings, unit)
         self.unit.set_workload_version(kubefed_host.version())
 
     def _agents(self) -> list[RegionHealthUnitData] | None:

@@ -15,7 +15,7 @@ from federation_interfaces.cluster import (
 from federation_interfaces.databag import Databag
 from federation_interfaces.kubefed_member import FederatedKind, MemberAppData
 from federation_interfaces.workloads import delete_managed
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 CHECK_SECONDS = 10
 HOOK_CHECK_SECONDS = 2
@@ -36,6 +36,7 @@ class MemberRecord(BaseModel):
         error: why the last try to join, to renew or to leave failed.
         ready: what the controller says of a joined cluster; None: nothing yet.
         message: why it says so.
+        token_issued_at: of the token that the host cluster holds.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -47,6 +48,7 @@ class MemberRecord(BaseModel):
     error: str = ""
     ready: bool | None = None
     message: str = ""
+    token_issued_at: AwareDatetime | None = None
 
     @property
     def trouble(self) -> str:

@@ -1,10 +1,11 @@
 """The register of the federation's members: what relations say, what is joined, with ops."""
 
 import logging
+from datetime import datetime
 
 import federation_members
 import ops
-from federation_interfaces import TOKEN_KEY, DatabagError, HostAppData, MemberAppData
+from federation_interfaces import ISSUED_KEY, TOKEN_KEY, DatabagError, HostAppData, MemberAppData
 from federation_interfaces.access import Access
 from federation_members import MemberError, MemberRecord, ReplicasAppData
 from kubefed_host import Host, Settings
@@ -60,12 +61,18 @@ class Register:
         """Tell each member who federates and whether it is joined."""
         records = self.records()
         for relation in self.relations():
-            joined = any(
-                record.relation == relation.id and record.state == "joined"
+            joined = [
+                record
                 for record in records.values()
-            )
+                if record.relation == relation.id and record.state == "joined"
+            ]
             # Without kinds the member takes the standard ten.
-            data = HostAppData(host_cluster=name, namespace=settings.namespace, joined=joined)
+            data = HostAppData(
+                host_cluster=name,
+                namespace=settings.namespace,
+                joined=bool(joined),
+                token_issued_at=joined[0].token_issued_at if joined else None,
+            )
             _ = data.dump(relation.data[self._charm.app])
 
     def reconcile(
@@ -173,8 +180,8 @@ class Register:
         joined = record is not None and record.state == "joined"
         check = federation_members.HOOK_CHECK_SECONDS
         try:
-            self.join(data, access, settings, check_s=check)
-            records[region] = record_of(relation, region, "joined", digest, record)
+            issued = self.join(data, access, settings, check_s=check)
+            records[region] = record_of(relation, region, digest, record, issued)
         except (MemberError, NotReadyError) as error:
             logger.warning("joining %s: %s", region, error)
             state = "joined" if joined else "failed"
@@ -183,6 +190,7 @@ class Register:
                 relation=relation.id,
                 state=state,
                 error=str(error),
+                token_issued_at=record.token_issued_at if record else None,
             )
 
     def join(
@@ -192,22 +200,35 @@ class Register:
         settings: Settings,
         *,
         check_s: float,
-    ) -> None:
-        """Register a member's cluster; raises MemberError or NotReadyError."""
+    ) -> datetime | None:
+        """Register a member's cluster.
+
+        Returns:
+            When the token was minted that the host cluster holds now; None: the member is of a
+            revision that does not say it.
+
+        Raises:
+            MemberError: nothing was registered.
+            NotReadyError: its token is not there yet.
+        """
+        token, issued = self.credential(data)
         _ = federation_members.join(
             access.address,
             self._host.charm_token(),
             settings.namespace,
             data,
-            self.token(data),
+            token,
             check_s=check_s,
         )
+        return issued
 
-    def token(self, data: MemberAppData) -> str:
-        """Return the member's token; raises NotReadyError."""
+    def credential(self, data: MemberAppData) -> tuple[str, datetime | None]:
+        """Return the member's token and when it was minted; raises NotReadyError."""
         try:
             secret = self._charm.model.get_secret(id=data.token_secret_id)
-            return secret.get_content(refresh=True)[TOKEN_KEY]
+            content = secret.get_content(refresh=True)
+            issued = content.get(ISSUED_KEY)
+            return content[TOKEN_KEY], datetime.fromisoformat(issued) if issued else None
         except (ops.ModelError, KeyError) as error:
             raise NotReadyError("its token is not granted to this model yet") from error
 
@@ -261,14 +282,19 @@ class Register:
 def record_of(
     relation: ops.Relation,
     region: str,
-    state: str,
     digest: str,
     before: MemberRecord | None,
+    issued: datetime | None,
 ) -> MemberRecord:
     """Return a region's record after it was joined; what the controller said of it stays."""
-    ready = before.ready if before else None
-    fields = {"region": region, "relation": relation.id, "state": state, "digest": digest}
-    return MemberRecord.model_validate(fields | {"ready": ready})
+    return MemberRecord(
+        region=region,
+        relation=relation.id,
+        state="joined",
+        digest=digest,
+        ready=before.ready if before else None,
+        token_issued_at=issued,
+    )
 
 
 def _same_secret(one: str | None, other: str | None) -> bool:

@@ -56,14 +56,14 @@ class HostActions(ops.Object):
             settings, access = self._ready_for_action()
             relation, data = self._register.related(cluster)
             check = federation_members.CHECK_SECONDS
-            self._register.join(data, access, settings, check_s=check)
+            issued = self._register.join(data, access, settings, check_s=check)
         except (MemberError, NotReadyError) as error:
             event.fail(f"{cluster} is not joined: {error}")
             return
         records = self._register.records()
         before = records.get(cluster)
         digest = federation_members.digest(data)
-        records[cluster] = record_of(relation, cluster, "joined", digest, before)
+        records[cluster] = record_of(relation, cluster, digest, before, issued)
         self._register.save_records(records)
         self._register.publish(settings, self._charm.host_cluster(settings))
         again = before is not None and before.state == "joined"
@@ -89,7 +89,7 @@ class HostActions(ops.Object):
             self._register.publish(settings, self._charm.host_cluster(settings))
             if event.params["workloads"] == "delete":
                 _, data = self._register.related(cluster)
-                token = self._register.token(data)
+                token, _ = self._register.credential(data)
                 results["deleted"] = federation_members.delete_workloads(data, token)
         except (MemberError, NotReadyError) as error:
             event.fail(f"{cluster}: {error}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from charmlibs import passwd, systemd
+from federation_interfaces import revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
@@ -37,6 +38,7 @@ SERVICE = "kubefed-controller"
 CONTROLLER_ACCOUNT = "kubefed-controller"
 CHARM_ACCOUNT = "kubefed-host"
 USER_ACCOUNT = "federation-user"
+USERS = "users"
 TOKEN_LIFETIME = timedelta(days=7)
 _NO_SHELL = "/usr/sbin/nologin"
 _READ = ("get", "list", "watch")
@@ -80,10 +82,17 @@ class Settings(BaseModel):
 
 
 class Renewal(BaseModel):
-    """When the tokens on this unit are to be replaced, and what they were minted for."""
+    """When the tokens on this unit are to be replaced, and what they were minted for.
+
+    Attributes:
+        bound: the Secrets in the cluster that the tokens on this unit end with.
+        older: whether tokens of before may still be good.
+    """
 
     digest: str = ""
     renew_at: datetime | None = None
+    bound: tuple[str, ...] = ()
+    older: bool = False
 
     def due(self, digest: str, moment: datetime) -> bool:
         """Say whether new tokens are needed."""
@@ -118,9 +127,26 @@ class Host:
         make_directory(self.state, mode=0o700)
 
     def ensure_tokens(
-        self, access: Access, settings: Settings, name: str, moment: datetime
+        self,
+        access: Access,
+        settings: Settings,
+        name: str,
+        moment: datetime,
+        holder: str,
+        *,
+        renew: bool = False,
     ) -> bool:
         """Mint the tokens of the controller and of the charm when half of their life is gone.
+
+        The tokens of before stay good until `end_older_tokens`.
+
+        Args:
+            access: the host cluster.
+            settings: the configuration.
+            name: the host cluster's in the kubeconfig.
+            moment: the time.
+            holder: this unit's name.
+            renew: mint them whatever is left of their life.
 
         Returns:
             True if the controller's kubeconfig changed, so it has to start again.
@@ -131,22 +157,47 @@ class Host:
         digest = _digest(access.address.server, access.address.ca_certificate, settings.namespace)
         renewal = self.renewal()
         config = self.settings / "kubeconfig"
-        if config.exists() and not renewal.due(digest, moment):
+        if config.exists() and not renew and not renewal.due(digest, moment):
             return False
         admin = access.admin()
         try:
             admin.ensure_account(charm_account(settings.namespace))
-            own = admin.mint(CHARM_ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME)
-            minted = admin.mint(CONTROLLER_ACCOUNT, settings.namespace, TOKEN_LIFETIME)
+            own, minted = (
+                revocable.mint(admin, account, namespace, TOKEN_LIFETIME, holder=holder)
+                for account, namespace in _accounts(settings)
+            )
         except ClusterError as error:
             raise HostError(str(error)) from error
         _ = write_file(self.state / "token", own.token)
         text = kubeconfig(access.address, minted.token, name=name, namespace=settings.namespace)
         changed = write_file(config, text, mode=0o600, user=self.user)
         end = min(own.expires_at, minted.expires_at)
-        kept = Renewal(digest=digest, renew_at=moment + (end - moment) / 2)
+        kept = Renewal(
+            digest=digest,
+            renew_at=moment + (end - moment) / 2,
+            bound=(own.bound, minted.bound),
+            older=True,
+        )
         _ = write_file(self.state / "renewal.json", kept.model_dump_json())
         return changed
+
+    def end_older_tokens(self, access: Access, settings: Settings, holder: str) -> None:
+        """End this unit's tokens of before; the service runs with the ones of now.
+
+        Raises:
+            HostError: the cluster refused or did not answer; it is done by the next call.
+        """
+        renewal = self.renewal()
+        if not renewal.older:
+            return
+        admin = access.admin()
+        try:
+            for account, namespace in _accounts(settings):
+                _ = revocable.revoke(admin, account, namespace, holder=holder, keep=renewal.bound)
+        except ClusterError as error:
+            raise HostError(str(error)) from error
+        kept = renewal.model_copy(update={"older": False})
+        _ = write_file(self.state / "renewal.json", kept.model_dump_json())
 
     def ensure_region_health(self, agents: Sequence[RegionHealthUnitData] | None) -> None:
         """Write where to ask for the regions' verdict; None: nowhere."""
@@ -321,13 +372,34 @@ def user_kubeconfig(
         HostError: the cluster refused or did not answer.
     """
     admin = access.admin()
+    account, namespace = USER_ACCOUNT, settings.namespace
     try:
-        admin.ensure_account(user_account(settings.namespace))
-        minted = admin.mint(USER_ACCOUNT, settings.namespace, lifetime)
+        admin.ensure_account(user_account(namespace))
+        minted = revocable.mint(admin, account, namespace, lifetime, holder=USERS)
     except ClusterError as error:
         raise HostError(str(error)) from error
     address = ClusterAddress(server or access.address.server, access.address.ca_certificate)
     return kubeconfig(address, minted.token, name=name), minted
+
+
+def end_user_kubeconfigs(access: Access, settings: Settings) -> int:
+    """End every kubeconfig that was made for those who federate.
+
+    Returns:
+        How many were good, or would have been but for their age.
+
+    Raises:
+        HostError: the cluster refused or did not answer; call again.
+    """
+    try:
+        return revocable.revoke(access.admin(), USER_ACCOUNT, settings.namespace, holder=USERS)
+    except ClusterError as error:
+        raise HostError(str(error)) from error
+
+
+def _accounts(settings: Settings) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return name and namespace of the charm's own account and of its controller's."""
+    return (CHARM_ACCOUNT, CHARMS_NAMESPACE), (CONTROLLER_ACCOUNT, settings.namespace)
 
 
 def _digest(*parts: Any) -> str:

@@ -167,6 +167,7 @@ class KubefedMemberCharm(ops.CharmBase):
                 if renew or not self.tokens.hold(federation, update):
                     update = self.tokens.give(relation, access, settings, records, renew=renew)
                 data = data.model_copy(update=update)
+                self.tokens.end_older(relation, access, federation, self._taken_at(relation))
                 federation.error = ""
             except MemberError as error:
                 logger.warning("serving %s: %s", federation.host_cluster, error)
@@ -181,6 +182,11 @@ class KubefedMemberCharm(ops.CharmBase):
         """Return the CA of the published address, which may be another than kube-control's."""
         other = settings.ca_certificate if settings.api_endpoint else ""
         return other or access.address.ca_certificate
+
+    @staticmethod
+    def _taken_at(relation: ops.Relation) -> datetime | None:
+        """Return when the token was minted that the host's cluster holds, as far as it says."""
+        return HostAppData.load(relation.data[relation.app]).token_issued_at
 
     def _wanted(self, relation: ops.Relation, settings: Settings) -> Federation | None:
         """Return what the host asks for, None while it has not said it."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from federation_interfaces import revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
@@ -14,10 +15,10 @@ from federation_interfaces.cluster import (
     Cluster,
     ClusterAddress,
     ClusterError,
-    Credential,
     api_client,
 )
 from federation_interfaces.files import write_file
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.workloads import delete_managed
 from member_settings import (
     ACCOUNT,
@@ -132,25 +133,51 @@ def prepare(access: Access, region: str, federation: Federation) -> str:
     return name
 
 
-def own_cluster(access: Access, store: Store, records: Records, now: datetime) -> Cluster:
-    """Return the cluster as the charm's own account sees it, with a token that lives on."""
+def own_cluster(
+    access: Access, store: Store, records: Records, now: datetime, holder: str
+) -> Cluster:
+    """Return the cluster as the charm's own account sees it, with a token that lives on.
+
+    Where the token is replaced, the one before ends.
+    """
     token = store.token()
     if not token or records.own_token_renew_at is None or now >= records.own_token_renew_at:
+        admin = access.admin()
         try:
-            minted = access.admin().mint(ACCOUNT, CHARMS_NAMESPACE, OWN_LIFETIME)
+            minted = revocable.mint(admin, ACCOUNT, CHARMS_NAMESPACE, OWN_LIFETIME, holder=holder)
+            token = minted.token
+            store.save_token(token)
+            keep = (minted.bound,)
+            _ = revocable.revoke(admin, ACCOUNT, CHARMS_NAMESPACE, holder=holder, keep=keep)
         except ClusterError as error:
             raise MemberError(str(error)) from error
-        token = minted.token
-        store.save_token(token)
         records.own_token_renew_at = now + (minted.expires_at - now) / 2
     records.server, records.ca_certificate = access.address.server, access.address.ca_certificate
     return Cluster(access.address, token)
 
 
-def mint(cluster: Cluster, federation: Federation, lifetime: timedelta) -> Credential:
-    """Mint a token of the federation's account."""
+def mint(
+    access: Access, cluster: Cluster, federation: Federation, lifetime: timedelta
+) -> RevocableCredential:
+    """Mint a token of the federation's account, by the charm's own account."""
+    account, namespace = federation.service_account, federation.namespace
     try:
-        return cluster.mint(federation.service_account, federation.namespace, lifetime)
+        return revocable.mint(
+            access.admin(), account, namespace, lifetime, holder=ACCOUNT, minter=cluster
+        )
+    except ClusterError as error:
+        raise MemberError(str(error)) from error
+
+
+def end_older_tokens(access: Access, federation: Federation, keep: str) -> int:
+    """End the tokens of the federation's account save the one that is bound to `keep`.
+
+    Raises:
+        MemberError: with the reason; call again.
+    """
+    account, namespace = federation.service_account, federation.namespace
+    try:
+        return revocable.revoke(access.admin(), account, namespace, holder=ACCOUNT, keep=(keep,))
     except ClusterError as error:
         raise MemberError(str(error)) from error
 

@@ -41,6 +41,7 @@ class MemberActions(ops.Object):
             event.fail(str(error))
             return
         records = charm.store.load()
+        records.own_token_renew_at = None  # the charm's own token too
         for relation in charm.federations():
             charm.serve(relation, access, region, settings, records, renew=True)
         charm.store.save(records)

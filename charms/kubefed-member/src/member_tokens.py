@@ -1,17 +1,22 @@
 """The secrets by which hosts get their tokens, one a relation."""
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import kubefed_member
 import ops
-from federation_interfaces import TOKEN_KEY, MemberAppData
+from federation_interfaces import ISSUED_KEY, TOKEN_KEY, MemberAppData
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import ClusterError
 from kubefed_member import MemberError, Records, Store
 from member_settings import Federation, Settings
 
+logger = logging.getLogger(__name__)
+
+# The Secret in the cluster, empty, that the token ends with.
+BOUND_KEY = "bound-to"
 _OF_TOKEN = {"kubernetes_version", "token_secret_id", "token_expires_at"}
 
 
@@ -44,23 +49,25 @@ class TokenSecrets:
         secret = self.find(relation.id)
         if secret is not None and not renew:
             content = secret.peek_content()
-            issued = datetime.fromisoformat(content["issued-at"])
+            issued = datetime.fromisoformat(content[ISSUED_KEY])
             ends = datetime.fromisoformat(content["expires-at"])
             if not kubefed_member.due(issued, ends, moment):
                 federation.issued_at = issued
                 secret.grant(relation)
                 return self._said(secret, content)
-        cluster = kubefed_member.own_cluster(access, self._store, records, moment)
-        minted = kubefed_member.mint(cluster, federation, settings.token_lifetime)
+        holder = self._charm.unit.name
+        cluster = kubefed_member.own_cluster(access, self._store, records, moment, holder)
+        minted = kubefed_member.mint(access, cluster, federation, settings.token_lifetime)
         try:
             version = cluster.version()
         except ClusterError as error:
             raise MemberError(str(error)) from error
         content = {
             TOKEN_KEY: minted.token,
-            "issued-at": moment.isoformat(),
+            ISSUED_KEY: moment.isoformat(),
             "expires-at": minted.expires_at.isoformat(),
             "kubernetes-version": version,
+            BOUND_KEY: minted.bound,
         }
         if secret is None:
             # Rotation is asked hourly: the charm looks, and mints when half of the life is gone.
@@ -81,6 +88,30 @@ class TokenSecrets:
             "token_secret_id": f"secret://{self._charm.model.uuid}/{identity}",
             "token_expires_at": datetime.fromisoformat(content["expires-at"]),
         }
+
+    def end_older(
+        self,
+        relation: ops.Relation,
+        access: Access,
+        federation: Federation,
+        taken_at: datetime | None,
+    ) -> None:
+        """End the tokens of before, once the host's cluster holds the one of now.
+
+        Raises:
+            MemberError: some may still be good; call again.
+        """
+        if taken_at is None or federation.taken_at == taken_at:
+            return
+        secret = self.find(relation.id)
+        content = secret.peek_content() if secret else {}
+        bound, issued = content.get(BOUND_KEY), content.get(ISSUED_KEY)
+        if not bound or not issued or datetime.fromisoformat(issued) != taken_at:
+            return
+        ended = kubefed_member.end_older_tokens(access, federation, bound)
+        federation.taken_at = taken_at
+        if ended:
+            logger.info("%s has the new token: %d older ended", federation.host_cluster, ended)
 
     def published(self, relation: ops.Relation) -> dict[str, Any]:
         """Return what the databag says of the token now."""

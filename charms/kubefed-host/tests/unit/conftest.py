@@ -24,6 +24,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
     found = host_world.World(tmp_path)
     monkeypatch.setattr(kubefed_host, "install_api", found.install_api)
     monkeypatch.setattr(kubefed_host, "user_kubeconfig", found.user_kubeconfig)
+    monkeypatch.setattr(kubefed_host, "end_user_kubeconfigs", found.end_user_kubeconfigs)
     monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
     for name in ("join", "leave", "list_clusters", "delete_workloads"):
         monkeypatch.setattr(federation_members, name, getattr(found, name))

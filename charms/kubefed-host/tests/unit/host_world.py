@@ -33,19 +33,34 @@ class FakeHost(Host):
         self.settings.mkdir(parents=True, exist_ok=True)
 
     def ensure_tokens(
-        self, access: Access, settings: Settings, name: str, moment: datetime
+        self,
+        access: Access,
+        settings: Settings,
+        name: str,
+        moment: datetime,
+        holder: str,
+        *,
+        renew: bool = False,
     ) -> bool:
         assert access.admin_token == "admin-token"
+        if renew:
+            self.world.calls.append(f"renew the tokens of {holder}")
         self.world.ca = access.address.ca_certificate
         if self.world.fail_host:
             raise HostError(self.world.fail_host)
         _ = (self.state / "token").write_text("own")
-        return False
+        return renew
+
+    def end_older_tokens(self, access: Access, settings: Settings, holder: str) -> None:
+        if "renew" in " ".join(self.world.calls):
+            self.world.calls.append(f"end older tokens of {holder}")
 
     def ensure_region_health(self, agents: Sequence[RegionHealthUnitData] | None) -> None:
         self.world.agents = agents
 
     def ensure_service(self, settings: Settings, address: str, *, restart: bool) -> None:
+        if restart:
+            self.world.calls.append("restart")
         self.world.service = " ".join(self.command(settings, address))
 
     def running(self) -> bool:
@@ -127,6 +142,10 @@ class World:
         if self.fail_host:
             raise HostError(self.fail_host)
         return f"kubeconfig of {name} at {server}", Credential("user-token", NOW + lifetime)
+
+    def end_user_kubeconfigs(self, access: Access, settings: Settings) -> int:
+        self.calls.append("end kubeconfigs")
+        return 2
 
     @property
     def joins(self) -> list[str]:

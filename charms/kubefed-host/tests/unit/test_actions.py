@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -124,6 +125,47 @@ class TestListClusters:
         world.fail_host = "no answer in time"
         with pytest.raises(testing.ActionFailed, match="no answer in time"):
             _ = act(ctx, out, "list-clusters")
+
+
+class TestRotateTokens:
+    def test_the_controller_starts_with_the_new_one_before_the_old_one_ends(
+        self, ctx: Context, world: World
+    ):
+        out = again(ctx, state())
+        before = len(world.calls)
+        _ = act(ctx, out, "rotate-tokens", kubeconfigs=False)
+        assert world.calls[before:] == [
+            "renew the tokens of kubefed-host/0",
+            "restart",
+            "end older tokens of kubefed-host/0",
+        ]
+        assert (ctx.action_results or {})["rotated"] == "kubefed-host/0"
+
+    def test_a_unit_that_is_not_the_leader_has_tokens_of_its_own(self, ctx: Context, world: World):
+        out = dataclasses.replace(again(ctx, state()), leader=False)
+        _ = act(ctx, out, "rotate-tokens", kubeconfigs=False)
+        assert "end older tokens of kubefed-host/0" in world.calls
+
+    def test_users_kubeconfigs_too(self, ctx: Context, world: World):
+        _ = act(ctx, again(ctx, state()), "rotate-tokens", kubeconfigs=True)
+        assert world.calls[-1] == "end kubeconfigs"
+        assert (ctx.action_results or {})["kubeconfigs-ended"] == 2
+
+    def test_what_is_refused(self, ctx: Context, world: World):
+        with pytest.raises(testing.ActionFailed, match="not installed yet"):
+            _ = act(ctx, state(), "rotate-tokens", kubeconfigs=False)
+        out = again(ctx, state())
+        world.fail_host = "no answer in time"
+        with pytest.raises(testing.ActionFailed, match="no answer in time"):
+            _ = act(ctx, out, "rotate-tokens", kubeconfigs=False)
+        bad = dataclasses.replace(out, config={"metrics-port": 80})
+        with pytest.raises(testing.ActionFailed, match="configuration is refused: metrics-port"):
+            _ = act(ctx, bad, "rotate-tokens", kubeconfigs=False)
+        alone = dataclasses.replace(
+            out, relations={each for each in out.relations if each.endpoint != "kube-control"}
+        )
+        with pytest.raises(testing.ActionFailed, match="kube-control"):
+            _ = act(ctx, alone, "rotate-tokens", kubeconfigs=False)
 
 
 class TestGetKubeconfig:

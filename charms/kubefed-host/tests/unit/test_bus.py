@@ -21,7 +21,8 @@ import pytest
 from charm import KubefedHostCharm
 from federation_interfaces import MemberAppData, RegionHealthUnitData
 from federation_interfaces.access import Access
-from federation_interfaces.cluster import Cluster, ClusterAddress, Credential
+from federation_interfaces.cluster import Cluster, ClusterAddress
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA, kube_control_unit_data
 from kubefed_host import Host, Settings
 from ops import testing
@@ -44,9 +45,16 @@ class FakeHost(Host):
         self.state.mkdir(parents=True, exist_ok=True)
 
     def ensure_tokens(
-        self, access: Access, settings: Settings, name: str, moment: datetime
+        self,
+        access: Access,
+        settings: Settings,
+        name: str,
+        moment: datetime,
+        holder: str,
+        *,
+        renew: bool = False,
     ) -> bool:
-        del access, settings, name, moment
+        del access, settings, name, moment, holder, renew
         _ = (self.state / "token").write_text("own")
         return False
 
@@ -118,6 +126,7 @@ class Bus:
         self.registered: dict[str, str] = {}
         self.left: list[str] = []
         self.minted = 0
+        self.ended: list[str] = []
         self.host_ctx = testing.Context(KubefedHostCharm)
         self.host = testing.State(
             leader=True,
@@ -250,10 +259,21 @@ class Fakes:
 
     # Of the member
 
-    def mint(self, cluster: Cluster, federation: Any, lifetime: timedelta) -> Credential:
-        del cluster, federation
+    def mint(
+        self, access: Access, cluster: Cluster, federation: Any, lifetime: timedelta
+    ) -> RevocableCredential:
+        del access, cluster, federation
         self.now.minted += 1
-        return Credential(f"{self.now.current}-{self.now.minted}", NOW + lifetime)
+        number = self.now.minted
+        token = f"{self.now.current}-{number}"
+        return RevocableCredential(token, NOW + lifetime, f"bound-{number}")
+
+    def end_older_tokens(self, access: Access, federation: Any, keep: str) -> int:
+        del access
+        # What is registered then is what the controller goes on with.
+        region = self.now.current
+        self.now.ended.append(f"{self.now.registered[region]} goes on, bound to {keep}")
+        return 1
 
     def withdraw(
         self, access: Access, region: str, federation: Any, *, keep_namespace: bool
@@ -300,11 +320,11 @@ def bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, member_modules: Any) ->
     fakes = Fakes()
     workload = member_modules.kubefed_member
     real_store = workload.Store
-    for name in ("mint", "withdraw", "own_cluster", "prepare"):
+    for name in ("mint", "withdraw", "own_cluster", "prepare", "end_older_tokens"):
         monkeypatch.setattr(workload, name, getattr(fakes, name))
     for name in ("join", "leave", "list_clusters"):
         monkeypatch.setattr(federation_members, name, getattr(fakes, name))
-    monkeypatch.setattr(workload, "now", lambda: NOW)
+    monkeypatch.setattr(workload, "now", lambda: NOW + timedelta(seconds=fakes.now.minted))
     monkeypatch.setattr(workload, "Store", lambda: real_store(tmp_path / fakes.now.current))
     monkeypatch.setattr(kubefed_host, "install_api", lambda *_: None)
     monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
@@ -327,11 +347,13 @@ class TestFederation:
         for member in members:
             assert member.state.unit_status == ops.ActiveStatus("member of catania")
 
-    def test_a_rotated_token_reaches_the_host(self, bus: Bus):
+    def test_a_rotated_token_reaches_the_host_and_the_one_of_before_ends(self, bus: Bus):
         member = bus.add("palermo")
         bus.run_member(member, member.ctx.on.action("rotate-token"))
+        assert bus.ended == ["palermo-1 goes on, bound to bound-1"]
         bus.settle()
         assert bus.registered == {"palermo": "palermo-2"}
+        assert bus.ended[1:] == ["palermo-2 goes on, bound to bound-2"]
 
     def test_a_region_that_leaves_is_forgotten_by_both(self, bus: Bus):
         _, palermo = bus.add("napoli"), bus.add("palermo")

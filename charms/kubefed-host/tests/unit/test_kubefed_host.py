@@ -8,21 +8,22 @@ from typing import Any
 import kubefed_host
 import pytest
 from charmlibs import passwd, systemd
-from federation_interfaces import RegionHealthUnitData
+from federation_interfaces import RegionHealthUnitData, revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     Account,
     Cluster,
     ClusterAddress,
     ClusterRefusedError,
-    Credential,
 )
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA, CERTIFICATES
 from kubefed_host import Host, HostError, Settings
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ACCESS = Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin-token")
 SETTINGS = Settings()
+UNIT = "kubefed-host/0"
 
 
 class FakeCluster:
@@ -31,6 +32,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.accounts: list[Account] = []
         self.minted: list[str] = []
+        self.ended: list[str] = []
         self.fail = False
 
     def ensure_account(self, account: Account) -> None:
@@ -38,9 +40,23 @@ class FakeCluster:
             raise ClusterRefusedError("forbidden (403)", 403)
         self.accounts.append(account)
 
-    def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
+    def mint(
+        self, admin: Any, name: str, namespace: str, lifetime: timedelta, *, holder: str
+    ) -> RevocableCredential:
+        assert admin is self
+        assert holder in (UNIT, "users")
         self.minted.append(f"{namespace}/{name}")
-        return Credential(f"token-{len(self.minted)}-of-{name}", NOW + lifetime)
+        number = len(self.minted)
+        token = f"token-{number}-of-{name}"
+        return RevocableCredential(token, NOW + lifetime, f"bound-{number}")
+
+    def revoke(
+        self, admin: Any, name: str, namespace: str, *, holder: str, keep: tuple[str, ...] = ()
+    ) -> int:
+        if self.fail:
+            raise ClusterRefusedError("forbidden (403)", 403)
+        self.ended.append(f"{namespace}/{name} of {holder} but {' '.join(keep)}")
+        return 2
 
 
 class Services:
@@ -78,6 +94,8 @@ class Services:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     found = FakeCluster()
     monkeypatch.setattr(Access, "admin", lambda _: found)
+    monkeypatch.setattr(revocable, "mint", found.mint)
+    monkeypatch.setattr(revocable, "revoke", found.revoke)
     monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
     return found
 
@@ -99,7 +117,7 @@ def mode(path: Path) -> int:
 
 class TestTokens:
     def test_both_accounts_get_one(self, host: Host, cluster: FakeCluster):
-        assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
+        assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert cluster.minted == [
             "federation-charms/kubefed-host",
             "kube-federation-system/kubefed-controller",
@@ -112,28 +130,59 @@ class TestTokens:
         assert mode(host.state / "token") == 0o600
 
     def test_the_admins_token_is_not_kept(self, host: Host, cluster: FakeCluster, tmp_path: Path):
-        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert cluster.minted
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert not [path for path in files if "admin-token" in path.read_text()]
 
     def test_they_are_replaced_at_half_of_their_life(self, host: Host, cluster: FakeCluster):
-        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
-        assert not host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3))
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        assert not host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3), UNIT)
         assert len(cluster.minted) == 2
-        assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3.5))
+        assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3.5), UNIT)
         assert len(cluster.minted) == 4
 
     def test_another_endpoint_needs_others(self, host: Host, cluster: FakeCluster):
-        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         moved = Access(ClusterAddress("https://10.0.0.2:6443", CA), "admin-token")
-        assert host.ensure_tokens(moved, SETTINGS, "catania", NOW)
+        assert host.ensure_tokens(moved, SETTINGS, "catania", NOW, UNIT)
         assert len(cluster.minted) == 4
+
+    def test_they_are_replaced_when_asked(self, host: Host, cluster: FakeCluster):
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT, renew=True)
+        assert len(cluster.minted) == 4
+
+    def test_those_of_before_end_once(self, host: Host, cluster: FakeCluster):
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        host.end_older_tokens(ACCESS, SETTINGS, UNIT)
+        assert cluster.ended == [
+            "federation-charms/kubefed-host of kubefed-host/0 but bound-1 bound-2",
+            "kube-federation-system/kubefed-controller of kubefed-host/0 but bound-1 bound-2",
+        ]
+        host.end_older_tokens(ACCESS, SETTINGS, UNIT)
+        assert len(cluster.ended) == 2
+
+    def test_what_could_not_be_ended_is_ended_later(self, host: Host, cluster: FakeCluster):
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        cluster.fail = True
+        with pytest.raises(HostError, match="forbidden"):
+            host.end_older_tokens(ACCESS, SETTINGS, UNIT)
+        cluster.fail = False
+        host.end_older_tokens(ACCESS, SETTINGS, UNIT)
+        assert len(cluster.ended) == 2
+
+    def test_users_kubeconfigs_are_ended(self, cluster: FakeCluster):
+        assert kubefed_host.end_user_kubeconfigs(ACCESS, SETTINGS) == 2
+        assert cluster.ended == ["kube-federation-system/federation-user of users but "]
+        cluster.fail = True
+        with pytest.raises(HostError, match="forbidden"):
+            _ = kubefed_host.end_user_kubeconfigs(ACCESS, SETTINGS)
 
     def test_a_refusal(self, host: Host, cluster: FakeCluster):
         cluster.fail = True
         with pytest.raises(HostError, match="forbidden"):
-            _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
+            _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert host.charm_token() == ""
 
 
@@ -235,7 +284,7 @@ class TestService:
         host.stop()
         assert services.told == []
         host.ensure_service(SETTINGS, "10.0.0.9", restart=False)
-        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW)
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         host.stop()
         host.remove()
         assert services.told[-3:] == [

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.cluster
 
 FEDERATION = Federation(host_cluster="catania", namespace="kube-federation-system")
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+UNIT = "kubefed-member/0"
 OWN = [
     f"{RBAC}/clusterroles/kubefed-member-catania",
     f"{RBAC}/clusterrolebindings/kubefed-member-catania",
@@ -53,8 +54,8 @@ def test_it_ends_all_that_the_charm_made_and_nothing_else(plane: ControlPlane, t
     store, records = Store(tmp_path), Records()
     name = kubefed_member.prepare(access, "palermo", FEDERATION)
     made = FEDERATION.model_copy(update={"service_account": name})
-    own = kubefed_member.own_cluster(access, store, records, datetime.now(UTC))
-    minted = kubefed_member.mint(own, made, timedelta(hours=1))
+    own = kubefed_member.own_cluster(access, store, records, datetime.now(UTC), UNIT)
+    minted = kubefed_member.mint(access, own, made, timedelta(hours=1))
     admin = access.admin()
     objects = [federation_role(name), *federation_objects(name, FEDERATION.namespace), *OWN]
     assert all(there(admin, path) for path in objects)
@@ -75,3 +76,33 @@ def test_it_ends_all_that_the_charm_made_and_nothing_else(plane: ControlPlane, t
     eventually(lambda: not there(admin, f"/api/v1/namespaces/{FEDERATION.namespace}"))
     with pytest.raises(ClusterRefusedError, match="401"):
         _ = Cluster(address, minted.token).version()
+
+
+def test_a_token_of_before_is_refused_within_a_minute(plane: ControlPlane, tmp_path: Path):
+    address = ClusterAddress(plane.endpoint, plane.ca_certificate)
+    access = Access(address, plane.token(ADMIN))
+    store, records = Store(tmp_path), Records()
+    name = kubefed_member.prepare(access, "napoli", FEDERATION)
+    made = FEDERATION.model_copy(update={"service_account": name})
+    own = kubefed_member.own_cluster(access, store, records, datetime.now(UTC), UNIT)
+    first = kubefed_member.mint(access, own, made, timedelta(hours=1))
+    own_before = store.token()
+    second = kubefed_member.mint(access, own, made, timedelta(hours=1))
+    assert Cluster(address, first.token).version()
+
+    assert kubefed_member.end_older_tokens(access, made, second.bound) == 1
+    records.own_token_renew_at = None
+    _ = kubefed_member.own_cluster(access, store, records, datetime.now(UTC), UNIT)
+    for ended in (first.token, own_before):
+        eventually(lambda ended=ended: refused(Cluster(address, ended)))
+    for good in (second.token, store.token()):
+        assert Cluster(address, good).version()
+    kubefed_member.leave(access, store, records, "napoli", made, keep_namespace=True)
+
+
+def refused(cluster: Cluster) -> bool:
+    try:
+        _ = cluster.version()
+    except ClusterRefusedError as error:
+        return error.status == 401
+    return False

@@ -26,6 +26,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World
         "prepare",
         "own_cluster",
         "mint",
+        "end_older_tokens",
         "withdraw",
         "end",
         "delete_workloads",

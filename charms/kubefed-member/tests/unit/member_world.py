@@ -6,7 +6,8 @@ from typing import Any
 from charm import KubefedMemberCharm
 from federation_interfaces import MemberAppData
 from federation_interfaces.access import Access
-from federation_interfaces.cluster import Cluster, ClusterError, Credential
+from federation_interfaces.cluster import Cluster, ClusterError
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA, kube_control_unit_data
 from kubefed_member import Federation, MemberError, Records, Store
 from ops import testing
@@ -26,6 +27,7 @@ class World:
         self.fail = ""
         self.fail_admin = ""
         self.minted = 0
+        self.own_minted: list[str] = []
 
     def _maybe_fail(self) -> None:
         if self.fail:
@@ -38,18 +40,28 @@ class World:
         return f"{region}-{federation.host_cluster}"
 
     def own_cluster(
-        self, access: Access, store: Store, records: Records, now: datetime
+        self, access: Access, store: Store, records: Records, now: datetime, holder: str
     ) -> Cluster:
-        del now
+        if records.own_token_renew_at is None:
+            self.own_minted.append(holder)
+        records.own_token_renew_at = now + timedelta(days=3)
         store.save_token("own")
         records.server, records.ca_certificate = access.address.server, CA
         return FakeCluster(access.address, "own")
 
-    def mint(self, cluster: Cluster, federation: Federation, lifetime: timedelta) -> Credential:
-        del cluster, federation
+    def mint(
+        self, access: Access, cluster: Cluster, federation: Federation, lifetime: timedelta
+    ) -> RevocableCredential:
+        del access, cluster, federation
         self._maybe_fail()
         self.minted += 1
-        return Credential(f"token-{self.minted}", self.now + lifetime)
+        number = self.minted
+        return RevocableCredential(f"token-{number}", self.now + lifetime, f"bound-{number}")
+
+    def end_older_tokens(self, access: Access, federation: Federation, keep: str) -> int:
+        self._maybe_fail()
+        self.calls.append(f"end tokens of {federation.service_account} but {keep}")
+        return 1
 
     def withdraw(
         self, access: Access, region: str, federation: Federation, *, keep_namespace: bool

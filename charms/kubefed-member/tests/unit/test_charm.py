@@ -1,6 +1,6 @@
 import dataclasses
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import ops
@@ -154,6 +154,57 @@ class TestRenewal:
         _ = ctx.run(ctx.on.secret_remove(token_secret(out), revision=2), out)
         assert ctx.removed_secret_revisions == [2]
         assert world.minted == 3
+
+
+class TestOlderTokens:
+    def told(self, out: testing.State, taken_at: datetime) -> testing.State:
+        """Let the host say which token its cluster holds."""
+        relation = out.get_relation(FEDERATION)
+        data = HOST | {"token_issued_at": json.dumps(taken_at.isoformat())}
+        changed = dataclasses.replace(relation, remote_app_data=data)
+        rest = {each for each in out.relations if each.id != FEDERATION}
+        return dataclasses.replace(out, relations={*rest, changed})
+
+    def test_they_end_when_the_host_has_the_new_one_and_not_before(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        out = self.told(again(ctx, state()), NOW)
+        out = again(ctx, out)
+        world.now = NOW + timedelta(hours=1)
+        out = ctx.run(ctx.on.action("rotate-token"), out)
+        assert world.calls[1:] == [
+            "end tokens of palermo-catania but bound-1",
+            "prepare palermo for catania",
+        ]
+        out = again(ctx, self.told(out, world.now))
+        out = again(ctx, out)
+        assert world.calls[3:] == ["end tokens of palermo-catania but bound-2"]
+
+    def test_a_host_that_does_not_say_it_ends_none(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        out = ctx.run(ctx.on.action("rotate-token"), again(ctx, state()))
+        _ = again(ctx, out)
+        assert not [call for call in world.calls if call.startswith("end tokens")]
+
+    def test_what_could_not_be_ended_is_said_and_tried_again(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        out = self.told(again(ctx, state()), NOW)
+        world.fail = "no answer in time"
+        out = again(ctx, out)
+        assert out.unit_status == ops.WaitingStatus("catania: no answer in time")
+        world.fail = ""
+        out = again(ctx, out)
+        assert world.calls[-1] == "end tokens of palermo-catania but bound-1"
+        assert isinstance(out.unit_status, ops.ActiveStatus)
+
+    def test_the_charms_own_token_is_replaced_too(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        out = again(ctx, state())
+        _ = ctx.run(ctx.on.action("rotate-token"), out)
+        assert world.own_minted == ["kubefed-member/0"] * 2
 
 
 class TestStatus:

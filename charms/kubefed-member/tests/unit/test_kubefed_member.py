@@ -5,15 +5,15 @@ from typing import Any
 
 import kubefed_member
 import pytest
-from federation_interfaces import FederatedKind
+from federation_interfaces import FederatedKind, revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     Account,
     Cluster,
     ClusterAddress,
     ClusterRefusedError,
-    Credential,
 )
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA
 from kubefed import membership
 from kubefed.errors import Unreachable
@@ -23,6 +23,7 @@ from member_settings import federation_objects, federation_role
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ACCESS = Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin-token")
+UNIT = "kubefed-member/0"
 FEDERATION = Federation(host_cluster="catania", namespace="fed")
 SERVICE = FederatedKind(version="v1", kind="Service", plural="services")
 DEPLOYMENT = FederatedKind(group="apps", version="v1", kind="Deployment", plural="deployments")
@@ -61,9 +62,27 @@ class FakeCluster:
         self._do(f"delete {path}")
         return True
 
-    def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
-        self._do(f"mint {namespace}/{name}")
-        return Credential(f"token-{len(self.did)}", NOW + lifetime)
+    def mint(
+        self,
+        admin: Any,
+        name: str,
+        namespace: str,
+        lifetime: timedelta,
+        *,
+        holder: str,
+        minter: Any = None,
+    ) -> RevocableCredential:
+        assert admin is self
+        self._do(f"mint {namespace}/{name} for {holder}")
+        number = len(self.did)
+        return RevocableCredential(f"token-{number}", NOW + lifetime, f"bound-{number}")
+
+    def revoke(
+        self, admin: Any, name: str, namespace: str, *, holder: str, keep: tuple[str, ...] = ()
+    ) -> int:
+        assert admin is self
+        self._do(f"end {namespace}/{name} of {holder} but {' '.join(keep)}")
+        return 1
 
     def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         self._do(f"{method} {path} {body['spec']['namespace']}")
@@ -74,6 +93,8 @@ class FakeCluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     found = FakeCluster()
     monkeypatch.setattr(Access, "admin", lambda _: found)
+    monkeypatch.setattr(revocable, "mint", found.mint)
+    monkeypatch.setattr(revocable, "revoke", found.revoke)
     return found
 
 
@@ -188,21 +209,28 @@ class TestPreparing:
 
 
 class TestTokens:
-    def test_the_own_token_is_minted_once(self, tmp_path: Path, cluster: FakeCluster):
+    def test_the_own_token_is_minted_once_and_ends_the_one_of_before(
+        self, tmp_path: Path, cluster: FakeCluster
+    ):
         store, records = Store(tmp_path), Records()
-        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW)
-        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW + timedelta(days=3))
-        assert cluster.did == ["mint federation-charms/kubefed-member"]
-        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW + timedelta(days=4))
-        assert len(cluster.did) == 2
-        assert store.token() == "token-2"
+        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW, UNIT)
+        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW + timedelta(days=3), UNIT)
+        assert cluster.did == [
+            f"mint federation-charms/kubefed-member for {UNIT}",
+            f"end federation-charms/kubefed-member of {UNIT} but bound-1",
+        ]
+        _ = kubefed_member.own_cluster(ACCESS, store, records, NOW + timedelta(days=4), UNIT)
+        assert len(cluster.did) == 4
+        assert store.token() == "token-3"
 
     def test_refusals(self, tmp_path: Path, cluster: FakeCluster):
         cluster.fail = True
         with pytest.raises(MemberError, match="forbidden"):
-            _ = kubefed_member.own_cluster(ACCESS, Store(tmp_path), Records(), NOW)
+            _ = kubefed_member.own_cluster(ACCESS, Store(tmp_path), Records(), NOW, UNIT)
         with pytest.raises(MemberError, match="forbidden"):
-            _ = kubefed_member.mint(as_cluster(cluster), FEDERATION, timedelta(hours=1))
+            _ = kubefed_member.mint(ACCESS, as_cluster(cluster), FEDERATION, timedelta(hours=1))
+        with pytest.raises(MemberError, match="forbidden"):
+            _ = kubefed_member.end_older_tokens(ACCESS, FEDERATION, "bound-1")
         with pytest.raises(MemberError, match="forbidden"):
             _ = kubefed_member.rights(as_cluster(cluster), "shop")
         with pytest.raises(MemberError, match="forbidden"):
@@ -210,9 +238,11 @@ class TestTokens:
 
     def test_a_token_of_the_federation(self, cluster: FakeCluster):
         federation = FEDERATION.model_copy(update={"service_account": "palermo-catania"})
-        minted = kubefed_member.mint(as_cluster(cluster), federation, timedelta(hours=1))
+        minted = kubefed_member.mint(ACCESS, as_cluster(cluster), federation, timedelta(hours=1))
         assert minted.expires_at == NOW + timedelta(hours=1)
-        assert cluster.did == ["mint fed/palermo-catania"]
+        assert cluster.did == ["mint fed/palermo-catania for kubefed-member"]
+        assert kubefed_member.end_older_tokens(ACCESS, federation, minted.bound) == 1
+        assert cluster.did[1:] == ["end fed/palermo-catania of kubefed-member but bound-1"]
 
     @pytest.mark.parametrize(
         ("issued", "ends", "due"),

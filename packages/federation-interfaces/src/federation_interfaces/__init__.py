@@ -3,6 +3,7 @@
 from federation_interfaces.databag import Databag, DatabagError
 from federation_interfaces.federation_mesh import MeshEntry, MeshHubAppData, MeshMemberAppData
 from federation_interfaces.kubefed_member import (
+    ISSUED_KEY,
     TOKEN_KEY,
     FederatedKind,
     HostAppData,
@@ -11,6 +12,7 @@ from federation_interfaces.kubefed_member import (
 from federation_interfaces.region_health import RegionHealthUnitData
 
 __all__ = [
+    "ISSUED_KEY",
     "TOKEN_KEY",
     "Databag",
     "DatabagError",

@@ -213,11 +213,11 @@ class Cluster:
             owned = body | {"metadata": body["metadata"] | {"ownerReferences": owners}}
             made = self.apply(path, owned if owners else body, manager)
             if body["kind"] == "ClusterRole":
-                owners = [_reference(made)]
+                owners = [reference(made)]
 
     def hang(self, owner: str, paths: Iterable[str]) -> None:
         """Let objects go when their owner goes; each is given by its path."""
-        references = [_reference(self.request("GET", owner))]
+        references = [reference(self.request("GET", owner))]
         body = {"metadata": {"ownerReferences": references}}
         for path in paths:
             _ = self.request("PATCH", path, body, "application/merge-patch+json")
@@ -239,15 +239,20 @@ class Cluster:
         """Delete a ClusterRole, and by that all that hangs on it; False if it was not there."""
         return self.delete(f"{CLUSTER_ROLES}/{cluster_role}")
 
-    def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
-        """Mint a token that is bound to the ServiceAccount and ends by itself."""
+    def mint(
+        self, name: str, namespace: str, lifetime: timedelta, *, bound: str = ""
+    ) -> Credential:
+        """Mint a token that ends by itself, and with its ServiceAccount and the Secret `bound`."""
+        spec: dict[str, Any] = {"expirationSeconds": int(lifetime.total_seconds())}
+        if bound:
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound}
         answer = self.request(
             "POST",
             f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
             {
                 "apiVersion": "authentication.k8s.io/v1",
                 "kind": "TokenRequest",
-                "spec": {"expirationSeconds": int(lifetime.total_seconds())},
+                "spec": spec,
             },
         )
         status: dict[str, Any] = answer.get("status") or {}
@@ -318,7 +323,12 @@ def _role(
     return [(f"{base}/{low}roles/{name}", role), (f"{base}/{low}rolebindings/{name}", binding)]
 
 
-def _reference(owner: Mapping[str, Any]) -> dict[str, str]:
+def reference(owner: Mapping[str, Any]) -> dict[str, str]:
+    """Return the owner reference to an object.
+
+    Raises:
+        ClusterUnreachableError: it is none, so the cluster did not answer as one.
+    """
     try:
         return {
             "apiVersion": owner["apiVersion"],

@@ -11,6 +11,8 @@ from federation_interfaces.fields import Certificates, HttpsUrl, Labels, Region,
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of the key, not a token
 """The key of the token in the secret that `token_secret_id` names."""
+ISSUED_KEY = "issued-at"
+"""The key of the time, ISO 8601, at which that token was minted."""
 
 
 class MemberAppData(Databag):
@@ -42,9 +44,16 @@ class FederatedKind(BaseModel):
 
 
 class HostAppData(Databag):
-    """Requirer: who federates and what it wants to write."""
+    """Requirer: who federates and what it wants to write.
+
+    Attributes:
+        joined: whether the member is registered in the host cluster.
+        token_issued_at: of the token that the host cluster holds now; older ones may be ended. A
+            host of an earlier revision does not say it, and they end by themselves.
+    """
 
     host_cluster: Region | None = None
     namespace: Region | None = None
     kinds: list[FederatedKind] | None = None
     joined: bool | None = None
+    token_issued_at: AwareDatetime | None = None
