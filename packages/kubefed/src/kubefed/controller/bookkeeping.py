@@ -19,7 +19,7 @@ from kubefed.controller import status
 from kubefed.controller.client import ApiError
 from kubefed.controller.context import timestamp
 from kubefed.controller.informer import FAILURES
-from kubefed.controller.objects import Json, Key, uid
+from kubefed.controller.objects import Json, Key, generation, mapping, uid
 from kubefed.controller.queue import RETRY, WorkQueue
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Bookkeeper:
             return
         since = time.monotonic() if waiting is None else waiting.since
         self._pages[key] = _Page(federated, recorded, outcome, since)
-        self._queue.add(key)
+        # What a user just did is told before what befell everything.
+        told = mapping(federated.get("status")).get("observedGeneration") == generation(federated)
+        self._queue.add(key, patient=told)
 
     def drop(self, key: Key) -> None:
         """Write nothing more of an object that is going."""
