@@ -372,10 +372,10 @@ class Clusters:
         if member.client.connection is not asked:
             # The answer is of its former address; the change has woken the next probe.
             return
-        if member.identified is False and found == wanted:
-            # Caches of the time before may be another cluster's.
+        trusted, member.identified = member.identified is not False, found == wanted
+        if member.identified is not trusted:
+            # Its caches end where they are, or begin anew: between the two they may be another's.
             self._tell_returned(member.name, moved=True)
-        member.identified = found == wanted
 
     def _judge(self, member: MemberCluster) -> None:
         before = member.track

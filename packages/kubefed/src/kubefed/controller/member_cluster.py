@@ -25,7 +25,6 @@ class MemberCluster:
         track: its health.
         malformed: why it can't be asked at all, "" if it can.
         error: why the latest probe failed.
-        identified: whether it is known to be the cluster that joined; False bars every write.
         lagging: whether a write is waiting for its answer for long; nobody waits for it then.
         changed_at: when it was called ready or not ready last.
     """
@@ -39,13 +38,30 @@ class MemberCluster:
         self.error = ""
         self.version = ""
         self.lagging = False
-        # Whether it is the cluster that joined: None until it was asked, False from the moment
-        # that its address changed until it has said so.
-        self.identified: bool | None = None
+        # Set while it may be read: what isn't known to be the cluster that joined isn't.
+        self.trusted = asyncio.Event()
+        self.identified = None
         self.changed_at = float("-inf")
         self.wake = asyncio.Event()
         self.probed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def identified(self) -> bool | None:
+        """Whether it is the cluster that joined.
+
+        None until it was asked, False from the moment that its address changed until it has said
+        so.
+        """
+        return self._identified
+
+    @identified.setter
+    def identified(self, known: bool | None) -> None:
+        self._identified = known
+        if known is False:
+            self.trusted.clear()
+        else:
+            self.trusted.set()
 
     @property
     def labels(self) -> dict[str, str]:

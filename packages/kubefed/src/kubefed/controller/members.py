@@ -320,7 +320,11 @@ class Members:
             else:
                 self._changed(name, key, before, after)
 
-        turn = self._clusters.openings.turn
+        async def turn() -> None:
+            # Another cluster's objects are not to be taken for this one's.
+            await member.trusted.wait()
+            await self._clusters.openings.turn()
+
         informer = Informer(member.client, self._source, changed, self._joined, turn)
         task = self._group.create_task(informer.run())
         self._caches[name] = _Cache(informer, task, asyncio.get_running_loop().time())

@@ -288,6 +288,52 @@ async def test_another_cluster_at_a_members_address_is_not_written_to(world: Mak
     await until(lambda: not shop.condition("one", "ConfigMalformed"))
 
 
+@pytest.mark.parametrize("moved", [True, False], ids=["told", "found-out"])
+async def test_another_cluster_at_a_members_address_is_not_read(
+    world: Make, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """What it holds says nothing of this one: nothing is recorded or written for it."""
+    monkeypatch.setattr(informer, "SHORTEST_WATCH", 0.0)
+    make = world(clusterHealthCheck={"period": "100ms"})
+    own = make.members["one"].put(NAMESPACE.path(name="kube-system"), {})
+    make.join("one", **{"kubefed.io/cluster-uid": own["metadata"]["uid"]})
+    shop = await make.shop()
+    await propagated(shop, "one", "two")
+    one, record = shop.members["one"], shop.versions("shop", "configmap-web")
+    count = len(one.log)
+    fresh = FakeClient.servers["https://fresh"] = Server("fresh")
+    fresh.put(NAMESPACE.path(name="kube-system"), {})
+    managed: Json = {"metadata": {"labels": {"kubefed.io/managed": "true"}}}
+    # So often that its versions are the later ones.
+    for number in range(200):
+        fresh.put(WEB, managed | {"data": {"a": str(number)}})
+    path = KUBEFED_CLUSTER.path(FEDERATION, "one")
+    spec = (shop.host.get(path) or {})["spec"]
+    if moved:
+        shop.host.change(path, spec=spec | {"apiEndpoint": "https://fresh"})
+    else:
+        monkeypatch.setitem(FakeClient.servers, "https://one", fresh)
+    await until(lambda: "another cluster" in shop.condition("one", "ConfigMalformed"))
+    listed = len(fresh.listed)
+    one.end_watches("")
+    await until(
+        lambda: shop.states(CONFIG_MAP, "shop", "web") == {"one": "ClusterNotReady", "two": ""}
+    )
+    await calm(0.1)
+    assert fresh.log == []
+    assert fresh.listed[listed:] == []
+    assert shop.versions("shop", "configmap-web") == record
+    if moved:
+        assert listed == 0
+        shop.host.change(path, spec=spec)
+    else:
+        monkeypatch.setitem(FakeClient.servers, "https://one", one)
+    await until(lambda: shop.states(CONFIG_MAP, "shop", "web") == {"one": "", "two": ""})
+    await calm()
+    # Nothing was changed in it, so nothing is to be put right.
+    assert one.log[count:] == []
+
+
 async def test_a_list_of_nothing_is_not_believed(
     world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
