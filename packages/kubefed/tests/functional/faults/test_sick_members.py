@@ -1,6 +1,6 @@
-"""Members that are killed, frozen, locked or fought over.
+"""Members that are killed, frozen, taken over, locked, fought over or hostile.
 
-Reference: reliability.md, F8, F38, F51, F56 (invariants I9, I11). The others aren't
+Reference: reliability.md, F8, F38, F51, F54 to F56, F70 (invariants I9, I11). The others aren't
 delayed, and afterwards all is as the host says.
 """
 
@@ -10,11 +10,12 @@ import base64
 import json
 import time
 from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
 import pytest
 from controller_harness import FEDERATED, FEDERATION, eventually
-from fault_proxy import WRITES
-from faults_harness import Faulty
+from fault_proxy import GONE, WRITES, Do, Rule, status
+from faults_harness import MEMBERS, Faulty
 from federation_lab.cluster.loopback import API_SERVER, Programs
 from kubefed.api import CONFIG_MAP, KUBEFED_CLUSTER, SECRET, SERVICE_ACCOUNT
 from kubefed.controller.turns import BRAKED_SECONDS, FREE_WRITES
@@ -86,6 +87,34 @@ def measured(faulty: Faulty, count: int = 15) -> Callable[[str], list[float]]:
     return lambda tag: delays(faulty, NS, tag, count=count)
 
 
+def test_one_namespace_that_may_not_be_written_to(faulty: Faulty) -> None:
+    """F55: the rest of the same member goes on, and the refusal is told in full.
+
+    It comes first: events are written a few a second, and after the others many wait.
+    """
+    began = time.monotonic()
+    rule = Rule(Do.ANSWER, WRITES, f"/namespaces/{OTHER}/", SICK, **status(403, "Forbidden"))
+    faulty.proxy.rules.append(rule)
+    faulty.post(OTHER, "barred", "new")
+    faulty.post(NS, "let-in", "new")
+    faulty.set(OTHER, "old1", "barred")
+    for member in MEMBERS:
+        eventually(lambda member=member: faulty.value(member, NS, "let-in"), UNDELAYED)
+    eventually(lambda: faulty.value("member1", OTHER, "barred"), UNDELAYED)
+    eventually(lambda: state(faulty, OTHER, "barred") == "CreationFailed", UNDELAYED)
+    eventually(lambda: state(faulty, OTHER, "old1") == "UpdateFailed", UNDELAYED)
+    (text,) = eventually(lambda: event_texts(faulty, OTHER, "barred", "CreateInClusterFailed"))
+    wanted = f"ConfigMap in {SICK}: {SICK}: POST /api/v1/namespaces/{OTHER}/configmaps: 403"
+    assert text.startswith(wanted)
+    tries = rule.used
+    time.sleep(2)
+    assert rule.used - tries <= 8
+    faulty.proxy.heal()
+    eventually(lambda: faulty.settled(OTHER), 15)
+    whole(faulty, NS)
+    wanted_deletions(faulty, began)
+
+
 def kill(programs: Programs) -> None:
     programs.kill()
 
@@ -137,6 +166,45 @@ def test_a_member_that_ends_and_comes_back(
     whole(faulty, NS)
     created_once(faulty, began, NS)
     wanted_deletions(faulty, began, leaving)
+
+
+def test_another_cluster_at_its_address(faulty: Faulty) -> None:
+    """F54: address and credentials are good, but of another member."""
+    host = faulty.federation.host
+    own = host.get(ENTRY)["spec"]
+    other = host.get(KUBEFED_CLUSTER.path(FEDERATION, "member1"))["spec"]
+    began = time.monotonic()
+    host.merge(ENTRY, {"spec": other})
+    try:
+        # Its entry is read a moment later; what is posted before that still has the right address.
+        eventually(lambda: "another cluster" in entry(faulty).get("ConfigMalformed", ""), 10)
+        moved = time.monotonic()
+        faulty.post(NS, "swapped", "new", SICK)
+        faulty.set(NS, "old2", "while swapped")
+        eventually(lambda: faulty.value("member1", NS, "old2") == "while swapped", UNDELAYED)
+        eventually(lambda: state(faulty, NS, "swapped"), UNDELAYED)
+        time.sleep(1.5)
+        written = [
+            each.path
+            for each in faulty.writes(began, "^/api/")
+            if each.cluster == "member1" and not each.path.endswith("/old2")
+        ]
+        assert written == []
+        # By which way it is reached, the one change that is meant for it goes there once.
+        assert len(faulty.writes(moved, "/old2$")) == 1
+    finally:
+        host.merge(ENTRY, {"spec": own})
+    back = time.monotonic()
+    eventually(lambda: faulty.settled(NS), 10)
+    assert time.monotonic() - back < 10
+    assert "ConfigMalformed" not in entry(faulty)
+    whole(faulty, NS)
+    wanted_deletions(faulty, began)
+    # What it had before is as it was, so nothing of it is written anew.
+    found = [each for each in faulty.writes(back, "^/api/v1/") if each.cluster == SICK]
+    assert {each.path for each in found if each.verb != "create"} <= {
+        f"{CONFIG_MAP.path(NS)}/old2"
+    }
 
 
 def account_of(faulty: Faulty, secret: str) -> tuple[str, str]:
@@ -215,3 +283,74 @@ def test_a_second_writer_that_fights(faulty: Faulty, undisturbed: float) -> None
     eventually(lambda: faulty.value(SICK, NS, "old1") == faulty.wished(NS)[SICK]["old1"], 1.5)
     whole(faulty, NS)
     wanted_deletions(faulty, began)
+
+
+ODD = [
+    {"metadata": {"namespace": NS, "name": name, "uid": name, "resourceVersion": "1"}}
+    for name in ("../../secrets/kubefed", "..", "a\nb", "a\x1b[31m", "a/b", "x" * 3000)
+]
+HOSTILE: dict[str, Callable[[Faulty], list[Rule]]] = {
+    "elsewhere": lambda faulty: [
+        Rule(
+            Do.ANSWER,
+            cluster=SICK,
+            status=302,
+            headers={"Location": f"{faulty.proxy.endpoint('member1')}/elsewhere"},
+        )
+    ],
+    "a-byte-a-second": lambda _: [Rule(Do.TRICKLE, "list get " + WRITES, "", SICK, seconds=1.0)],
+    "odd-names": lambda _: [
+        Rule(
+            Do.ANSWER,
+            "list",
+            MAPS,
+            SICK,
+            body={
+                "kind": "ConfigMapList",
+                "apiVersion": "v1",
+                "metadata": {"resourceVersion": "1"},
+                "items": [
+                    each
+                    | {"metadata": each["metadata"] | {"labels": {"kubefed.io/managed": "true"}}}
+                    for each in ODD
+                ],
+            },
+        ),
+        Rule(Do.ANSWER, "watch", MAPS, SICK, times=1, **GONE),
+    ],
+    "a-book-of-an-error": lambda _: [
+        Rule(
+            Do.ANSWER,
+            cluster=SICK,
+            path=MAPS,
+            status=500,
+            body={"kind": "Status", "message": "line\n\x1b[31m" * 200_000, "reason": "x" * 10**6},
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_member_harms_only_itself(
+    faulty: Faulty, undisturbed: float, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """F70, F51."""
+    began = time.monotonic()
+    faulty.proxy.rules += HOSTILE[what](faulty)
+    faulty.proxy.cut(SICK)
+    faulty.post(NS, f"{what}-first", "new")
+    no_later(measured(faulty), undisturbed, f"{what}-")
+    assert any(rule.used for rule in faulty.proxy.rules)
+    time.sleep(1)
+    faulty.proxy.heal()
+    whole(faulty, NS, 40)
+    asked: list[Any] = faulty.proxy.since(began)
+    assert not [each.path for each in asked if each.path == "/elsewhere"]
+    assert not [each.path for each in asked if each.cluster == "host" and not plain(each.path)]
+    said = [each.getMessage() for each in caplog.records if each.name.startswith("kubefed")]
+    assert [text for text in said if not text.isprintable()] == []
+    wanted_deletions(faulty, began)
+
+
+def plain(path: str) -> bool:
+    return path.isprintable() and ".." not in path and "%" not in path and "/secrets/" not in path
