@@ -101,11 +101,6 @@ class Controller:
         """Whether its process would still be there."""
         return self._thread.is_alive()
 
-    def freeze(self, seconds: float) -> None:
-        """Stop its event loop for a while, as SIGSTOP would."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(time.sleep, seconds)
-
 
 @contextlib.contextmanager
 def controller(host: ControlPlane, **options: Any) -> Generator[Controller]:

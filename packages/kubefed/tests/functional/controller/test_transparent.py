@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from typing import Any
@@ -13,6 +14,8 @@ from kubefed.api import CONFIG_MAP, DEPLOYMENT, NAMESPACE, SECRET, SERVICE, Targ
 from kubefed.controller.transparent import marks, rights
 
 pytestmark = pytest.mark.cluster
+# How long nothing may be written once all is done.
+STILL = 10.0 if os.environ.get("FEDERATION_SOAK") == "1" else 3.0
 MANAGED = "kubefed.io/managed"
 ROLE_BINDINGS = TargetKind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 RSP = TargetKind(
@@ -140,7 +143,7 @@ def test_kubectl_apply_from_first_to_last(federation: Federation) -> None:
                 f"/apis/types.kubefed.io/v1beta1/namespaces/{shop.name}/federated{kind}s"
             )["items"]
             assert not [item for item in items if item["metadata"]["name"].startswith(name)]
-        shop.still(10)
+        shop.still(STILL)
 
         # The same again: nothing happens. A change: everywhere, and nothing comes back.
         before = shop.versions()
@@ -180,7 +183,7 @@ def test_server_side_apply_meets_no_conflict(federation: Federation) -> None:
         }
         assert "f:spec" in managers["flux"]
         assert "f:spec" not in managers["kubefed"]
-        shop.still(10)
+        shop.still(STILL)
 
 
 def test_helms_marks_stay_at_home_and_survive(federation: Federation) -> None:
@@ -244,7 +247,7 @@ def test_the_label_goes_and_comes_back_and_a_restart_between(federation: Federat
         eventually(shop.settled, 60)
         # Taken up where it ran, not made anew.
         assert shop.copy()["metadata"]["uid"] == uid
-        shop.still(10)
+        shop.still(STILL)
 
 
 def test_a_total_counts_the_hosts_share_and_is_shared_out(federation: Federation) -> None:
@@ -257,7 +260,7 @@ def test_a_total_counts_the_hosts_share_and_is_shared_out(federation: Federation
         assert shop.source()["metadata"]["generation"] == 1
         shop.kubectl("scale", "deployment", "web", "--replicas=4")
         eventually(lambda: shop.copy()["spec"]["replicas"] == 3, 60)
-        shop.still(10)
+        shop.still(STILL)
         shop.ask({"kubefed.io/total-replicas": None})
         eventually(lambda: shop.copy()["spec"]["replicas"] == 4, 60)
         eventually(lambda: shop.host.get(RSP.path(shop.name, "web")) is None)
