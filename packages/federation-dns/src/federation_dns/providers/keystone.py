@@ -1,7 +1,8 @@
 """Signed requests to one service of one OpenStack region, each within its bound.
 
-keystoneauth1 gets the token, finds the region's endpoint in the catalogue and gets another token
-after a 401. It is what openstacksdk is built on; the SDK itself would bring the agent over its
+keystoneauth1 gets the token and finds the region's endpoint in the catalogue; after a 401 another
+token is got here, since its session lets the second of two threads that share a token that ended
+fail for it. It is what openstacksdk is built on; the SDK itself would bring the agent over its
 memory, and it does not show the count by which a list is known to be whole (docs/design.md).
 """
 
@@ -152,6 +153,8 @@ class Keystone:
             app_name="federation-dns",
         )
         self._endpoint = ""
+        self._lock = threading.Lock()
+        self._refused = ""
 
     @property
     def where(self) -> str:
@@ -179,25 +182,41 @@ class Keystone:
             Refused: the service answered with an error of this request.
             ProviderError: it can't be used now.
         """
-        endpoint = self._prepare(deadline)
+        response, token = self._send(method, path, deadline, params, body)
+        if response.status_code == 401:
+            self._refused = token
+            response, _ = self._send(method, path, deadline, params, body)
+        if response.status_code // 100 == 2:
+            return response.content
+        raise self._refusal(response)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        deadline: float,
+        params: Mapping[str, str] | None,
+        body: object,
+    ) -> tuple[requests.Response, str]:
+        """One request; its answer and the token that it was sent with."""
+        endpoint, token = self._prepare(deadline)
         try:
             response = self._session.request(
                 f"{endpoint}{path}",
                 method,
                 json=body,
                 params=params,
+                authenticated=False,
                 raise_exc=False,
                 log=False,
-                headers={"Accept": "application/json"},
+                headers={"Accept": "application/json", "X-Auth-Token": token},
             )
         except faults.ClientException as error:
             raise self._translated(error, self.where) from error
-        if response.status_code // 100 == 2:
-            return response.content
-        raise self._refusal(response)
+        return response, token
 
-    def _prepare(self, deadline: float) -> str:
-        """Have a token and the endpoint."""
+    def _prepare(self, deadline: float) -> tuple[str, str]:
+        """Have the endpoint and a token."""
         self._limit.deadline = deadline
         wait = self._not_before - self._clock()
         if wait > 0:
@@ -207,13 +226,15 @@ class Keystone:
         keystone = f"Keystone at {self._cloud.auth.auth_url}"
         self._in_clear(self._cloud.auth.auth_url, keystone)
         try:
-            self._session.get_token()
+            token = self._token()
             found = self._endpoint or self._session.get_endpoint(
                 service_type=self._kind,
                 region_name=self._cloud.region_name,
                 interface=self._cloud.interface,
                 skip_discovery=True,
             )
+        except faults.EndpointNotFound:
+            found = token = ""
         except faults.ClientException as error:
             raise self._translated(error, keystone) from error
         if not found:
@@ -226,7 +247,16 @@ class Keystone:
         plain = found.rstrip("/")
         self._endpoint = plain if plain.endswith(self._path) else f"{plain}{self._path}"
         self._in_clear(self._endpoint, self.where)
-        return self._endpoint
+        return self._endpoint, token
+
+    def _token(self) -> str:
+        """One that nobody was refused with."""
+        with self._lock:
+            token = self._session.get_token() or ""
+            if token == self._refused:
+                self._session.invalidate()
+                token = self._session.get_token() or ""
+            return token
 
     def _in_clear(self, url: str, what: str) -> None:
         if not self._allow_http and in_clear(url):
@@ -262,10 +292,16 @@ class Keystone:
             self._not_before = self._clock() + min(seconds, _LONGEST_WAIT)
 
     def _translated(self, error: faults.ClientException, who: str) -> ProviderError:
-        if isinstance(error, faults.Unauthorized):
+        auth = self._cloud.auth
+        keystone = f"Keystone at {auth.auth_url}"
+        # Of one that was deleted Keystone says 404, and names it.
+        deleted = isinstance(error, faults.NotFound) and (
+            auth.application_credential_id in str(error)
+        )
+        if deleted or isinstance(error, faults.Unauthorized):
             return ProviderError(
-                f"Keystone at {self._cloud.auth.auth_url} refuses the application credential in "
-                f"{self._file}: it has ended, was deleted, or its user lost the project",
+                f"{keystone} refuses the application credential in {self._file}: it has ended, "
+                "was deleted, or its user lost the project",
                 "operator",
             )
         if isinstance(error, SSLError):
@@ -276,7 +312,8 @@ class Keystone:
                 answer = error.response
                 self._hold_off(None if answer is None else answer.headers.get("Retry-After"))
             remedy: Remedy = "operator" if error.http_status in (400, 403, 404) else "retry"
-            return ProviderError(f"{who} answers {error.http_status}", remedy)
+            hint = " (is auth_url right?)" if error.http_status == 404 else ""
+            return ProviderError(f"{keystone} answers {error.http_status}{hint}", remedy)
         if isinstance(error, faults.ConnectTimeout):
             return ProviderError(f"{who} did not answer in time", "retry")
         if isinstance(error, faults.ConnectFailure):
