@@ -123,9 +123,10 @@ class Memory:
         follows = "marker" in params and not self.no_marker
         start = ids.index(params["marker"]) + 1 if follows else 0
         part = chosen[start : start + self.page]
-        more = start + self.page < len(chosen)
-        links = {"self": "x", **({"next": "y"} if more else {})}
-        answer = {"recordsets": part, "links": links, "metadata": {"total_count": len(chosen)}}
+        # As the real one (23.0) does it: a full page names a next one, and an empty one counts 0.
+        links = {"self": "x", **({"next": "y"} if len(part) == self.page else {})}
+        count = len(chosen) if part else 0
+        answer = {"recordsets": part, "links": links, "metadata": {"total_count": count}}
         self.spoil(answer)
         return answer
 

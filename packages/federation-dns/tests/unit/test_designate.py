@@ -190,6 +190,13 @@ def test_a_part_is_never_a_zone(
     assert (done.outcome, done.view, writes(memory)) == ("failed", None, [])
 
 
+def test_a_zone_of_exactly_some_pages_is_whole(memory: Memory, mine: Designate) -> None:
+    while len(memory.sets) < 3 * memory.page:
+        memory.put(f"host{len(memory.sets)}.{ZONE}", "A", "198.51.100.1")
+    assert len(mine.read().names) > 2 * memory.page
+    assert memory.did[-4:] == ["GET all"] * 4
+
+
 def test_what_others_hold_is_left_alone(memory: Memory, mine: Designate) -> None:
     memory.put(name("taken"), "A", "203.0.113.9")
     # Our agent died between its owner's TXT and the addresses, and somebody took the name.

@@ -130,7 +130,9 @@ class Api:
             found.update((each.id, each) for each in page.recordsets)
             # A page of known ones only would go round for ever; the count then says it.
             more = not page.last and len(found) > before
-            count = page.metadata.total_count
+            # A full last page names a next one, which is empty and says that there are none.
+            if page.recordsets or count < 0:
+                count = page.metadata.total_count
             if more:
                 asked["marker"] = page.recordsets[-1].id
         if len(found) != count:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 
 import pytest
+from federation_dns.providers import designate_api
 
 from .designate_world import World, standing
 from .install import Unreachable, environment
@@ -23,3 +24,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     # What the cache lacks takes minutes; pytest's own bound is for a test.
     with standing(found, tmp_path_factory.mktemp("openstack")) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone of some names has several pages."""
+    monkeypatch.setattr(designate_api, "_A_PAGE", 10)

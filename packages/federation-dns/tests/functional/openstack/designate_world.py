@@ -82,12 +82,12 @@ lock_path = {self.folder}/state
 driver = noop
 [storage:sqlalchemy]
 connection = sqlite:///{self.folder}/designate.db?timeout=30
+sqlite_synchronous = False
 [service:api]
 auth_strategy = keystone
 enable_api_v2 = True
 enable_api_admin = True
 api_base_uri = {self.direct.removesuffix("v2")}
-max_limit_v2 = 50
 [service:central]
 workers = 1
 threads = 20
@@ -113,7 +113,7 @@ interval = 1
 [producer_task:delayed_notify]
 interval = 1
 [producer_task:worker_periodic_recovery]
-interval = 600
+interval = 3
 [keystone_authtoken]
 www_authenticate_uri = http://127.0.0.1:{self.keystone_port}/v3
 auth_url = http://127.0.0.1:{self.keystone_port}/v3
@@ -124,6 +124,8 @@ project_name = service
 user_domain_name = Default
 project_domain_name = Default
 region_name = {template.REGIONS[0]}
+# What Keystone revoked, the middleware takes for so long (300 by default).
+token_cache_time = 2
 """
 
     def _pools(self) -> list[dict[str, Any]]:
@@ -227,17 +229,27 @@ class World:
     identity: FaultProxy
     regions: dict[str, Region]
     proxies: dict[str, FaultProxy]
+    tenants: dict[str, Admin] = field(default_factory=dict[str, Admin])
 
     @property
     def keystone_url(self) -> str:
         return f"http://127.0.0.1:{self.keystone_port}/v3"
 
-    def cloud_file(self, path: Path, region: str, **changed: Any) -> Path:
+    def new_credential(self, name: str) -> dict[str, str]:
+        return template.new_credential(self.keystone_url, name)
+
+    def revoke(self, credential: dict[str, str]) -> None:
+        template.revoke_credential(self.keystone_url, credential["id"])
+
+    def cloud_file(
+        self, path: Path, region: str, of: dict[str, str] | None = None, **changed: Any
+    ) -> Path:
         """The credential's file, as Horizon gives it."""
+        credential = of or self.made
         auth = {
             "auth_url": f"{self.identity.url}/v3",
-            "application_credential_id": self.made["id"],
-            "application_credential_secret": self.made["secret"],
+            "application_credential_id": credential["id"],
+            "application_credential_secret": credential["secret"],
         }
         cloud = {
             "auth": auth,
@@ -252,7 +264,9 @@ class World:
         return path
 
     def tenant(self, name: str = "tenant") -> Admin:
-        return template.tenant(name, self.keystone_url)
+        if name not in self.tenants:
+            self.tenants[name] = template.tenant(name, self.keystone_url)
+        return self.tenants[name]
 
     def set_quota(self, region: str, **limits: int) -> None:
         """As the cloud's administrator: of the tenant's project."""

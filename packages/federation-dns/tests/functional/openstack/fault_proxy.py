@@ -8,6 +8,7 @@ import datetime
 import re
 import ssl
 import threading
+import weakref
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ class FaultProxy:
         self.url = f"https://127.0.0.1:{self.port}"
         self._target = target
         self.faults: list[Fault] = []
-        self.seen: list[str] = []
+        self._open: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         if of is None:
             folder.mkdir()
             now = datetime.datetime.now(datetime.UTC)
@@ -102,11 +103,15 @@ class FaultProxy:
         async with aiohttp.ClientSession(auto_decompress=False) as self._client:
             ready.set()
             await self._stop.wait()
+            # TLS would wait for each client's word of parting.
+            for transport in self._open:
+                transport.abort()
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         line = f"{request.method} {request.path_qs}"
-        self.seen.append(line)
+        if request.transport is not None:
+            self._open.add(request.transport)
         fault = next((f for f in self.faults if f.matches(line)), None)
         if fault is not None and fault.does == "answer":
             return web.Response(status=fault.status, text=fault.body, headers=fault.headers)

@@ -20,15 +20,7 @@ from designate.producer.service import Service as Producer
 from designate.worker.service import Service as Worker
 from oslo_log import log
 from paste import deploy
-from run_keystone import serve
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-
-
-@event.listens_for(Engine, "before_cursor_execute", retval=True)
-def take_the_lock_first(_conn, _cursor, statement, parameters, _context, _many):
-    """A transaction waits for SQLite's lock at once; two that read first could only fail."""
-    return ("BEGIN IMMEDIATE" if statement == "BEGIN" else statement), parameters
+from serving import serve
 
 
 def main(config, pools, paste, address, port):

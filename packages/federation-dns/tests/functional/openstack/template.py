@@ -37,7 +37,8 @@ def keystone_conf(folder: Path) -> str:
 [DEFAULT]
 log_file = {folder}/keystone.log
 [database]
-connection = sqlite:///{folder}/keystone.db
+connection = sqlite:///{folder}/keystone.db?timeout=30
+sqlite_synchronous = False
 [token]
 provider = fernet
 [fernet_tokens]
@@ -51,7 +52,8 @@ password_hash_rounds = 4
 
 def template(environment: Path) -> Path:
     """The folder to copy; made if it is not there."""
-    text = Path(__file__).read_bytes() + (HERE / "run_keystone.py").read_bytes()
+    sources = ("template.py", "run_keystone.py", "serving.py")
+    text = b"".join((HERE / name).read_bytes() for name in sources)
     target = environment / f"template-{hashlib.sha256(text).hexdigest()[:12]}"
     with lock(environment / "template.lock", timeout_s=MAKE_S):
         if not (target / WORLD).exists():
@@ -183,6 +185,12 @@ def new_credential(url: str, name: str) -> dict[str, str]:
         "application_credential", f"users/{own.user_id}/application_credentials", name=name
     )
     return {"id": made["id"], "secret": made["secret"]}
+
+
+def revoke_credential(url: str, number: str) -> None:
+    """What its user does who finds it stolen."""
+    own = tenant("tenant", url)
+    own.call("DELETE", f"{url}/users/{own.user_id}/application_credentials/{number}")
 
 
 def point_endpoints(database: Path, urls: dict[str, str]) -> None:
