@@ -118,6 +118,25 @@ def test_what_is_missing_or_wrong_is_said_with_the_mend(
     assert machine.calls == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "web.shop.svc.federation.example: over quota (Quota exceeded for zone_records.): raise it",
+        "web.shop.svc.federation.example in ERROR: Designate's name servers do not take it",
+        "Keystone at https://keystone.example:5000/v3 refuses the application credential",
+    ],
+)
+def test_what_the_server_does_not_do_is_in_the_status(
+    ctx: Context, machine: FakeMachine, wrong: str
+):
+    well = again(ctx, designate())
+    machine.said = {**machine.said, "dns": [wrong]}
+    serving = well.unit_status.message
+    assert again(ctx, well).unit_status == ops.WaitingStatus(f"{serving}: {wrong}")
+    machine.said = {**machine.said, "dns": []}
+    assert again(ctx, well).unit_status == ops.ActiveStatus(serving)
+
+
 def test_the_zone_is_shown_where_it_is(ctx: Context, machine: FakeMachine):
     out = again(ctx, designate())
     with pytest.raises(testing.ActionFailed, match="at another server"):

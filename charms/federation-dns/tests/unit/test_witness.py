@@ -71,6 +71,17 @@ class TestServing:
             "witness; 1 region; with one region and one witness nobody can be judged lost"
         )
 
+    @pytest.mark.parametrize("provider", ["bind", "designate", "rfc2136"])
+    def test_a_provider_is_not_its_concern(
+        self, ctx: Context, machine: FakeMachine, provider: str
+    ):
+        """One configuration for all models: a witness asks for no credential."""
+        config = {"role": "witness", "region": "terzo", "provider": provider}
+        out = again(ctx, state(hub(entry("catania", 1), entry("palermo", 2)), config=config))
+        assert out.unit_status == ops.ActiveStatus("witness; 2 regions")
+        assert machine.calls == ["no account", "no server", "agent terzo", "start False True"]
+        assert machine.secrets == {}
+
     def test_install_brings_no_name_server(self, ctx: Context, machine: FakeMachine):
         _ = ctx.run(ctx.on.install(), state())
         assert machine.calls == []

@@ -153,7 +153,9 @@ class Agent:
         )
         self.core.set_overrides(self.overrides.words())
         self.mesh = Mesh(config, self.core, time.monotonic)
-        self.server = MeshServer(config, self.core, self.mesh, time.monotonic, self.notes)
+        self.server = MeshServer(
+            config, self.core, self.mesh, time.monotonic, self.notes, wrong=self.wrong
+        )
         self._files_trouble: dict[str, str] = {}
         self._dns = ThreadPoolExecutor(len(config.all_zones), "dns")
         self._disk = ThreadPoolExecutor(1, "disk")
@@ -189,6 +191,10 @@ class Agent:
             *(self.watcher.notes() if self.watcher else ()),
             *(note for publisher in self.publishers for note in publisher.notes()),
         ]
+
+    def wrong(self) -> list[str]:
+        """What is wrong with this region's own DNS server."""
+        return [text for publisher in self.publishers for text in publisher.wrong()]
 
     def health(self) -> tuple[bool, str]:
         """`/healthz`: whether the loop runs, and its zones are kept."""

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _FULL_EVERY = 30
 _TRIES = 4
 _LONGEST_BACKOFF = 5.0
+# What passes by itself within so long is no operator's matter.
+_LASTING = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Publisher:
         self.trouble = "the DNS server has not been read yet"
         self.plan: Plan | None = None
         self.well_at: float | None = None
+        self._began = clock()
 
     def wake(self) -> None:
         """What is wanted has changed."""
@@ -115,6 +118,12 @@ class Publisher:
         """What is not well, in words."""
         trouble = [self.trouble] if self.trouble else []
         return [*trouble, *self._left_alone()]
+
+    def wrong(self) -> list[str]:
+        """What an operator has to know: the zone is not kept, or names of it are refused."""
+        since = self._began if self.well_at is None else self.well_at
+        lasting = self.trouble and self._clock() - since > _LASTING
+        return [*([self.trouble] if lasting else []), *self._provider.notes()]
 
     def _left_alone(self) -> tuple[str, ...]:
         return (*(self.plan.notes if self.plan else ()), *self._provider.notes())

@@ -41,6 +41,8 @@ class MeshServer:
         clock: Callable[[], float],
         notes: Callable[[], list[str]],
         wall: Callable[[], float] = time.time,
+        *,
+        wrong: Callable[[], list[str]] = list,
     ):
         self._config = config
         self._core = core
@@ -48,6 +50,7 @@ class MeshServer:
         self._clock = clock
         self._notes = notes
         self._wall = wall
+        self._wrong = wrong
         app = web.Application(client_max_size=wire.MAX_VOTE, middlewares=[self._keep_time])
         app.router.add_post("/v1/votes", self._votes)
         app.router.add_get("/v1/state", self._state)
@@ -155,7 +158,8 @@ class MeshServer:
 
     async def _verdict(self, _request: web.Request) -> web.Response:
         verdict = self._core.verdict(self._clock(), self._notes())
-        return _json(verdict | {"faults": self._mesh.wrong(self._wall())})
+        own = {"faults": self._mesh.wrong(self._wall()), "dns": self._wrong()}
+        return _json(verdict | own)
 
     async def _zone(self, request: web.Request) -> web.Response:
         self._member(request)

@@ -35,6 +35,8 @@ def trouble_in(verdict: dict[str, Any]) -> str:
         said.append(f"{name}: {state} ({why})")
     faults: dict[str, str] = verdict.get("faults", {})
     said += [f"{name}: {why}" for name, why in sorted(faults.items())]
+    dns: list[str] = verdict.get("dns", [])
+    said += dns
     return "; ".join(said)
 
 

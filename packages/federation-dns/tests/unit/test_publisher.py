@@ -155,6 +155,36 @@ async def test_a_server_that_fails_is_asked_again_and_said(remedy: Remedy) -> No
     assert (WEB.name, "A") in server.records
 
 
+async def test_an_operator_is_told_of_what_lasts() -> None:
+    server, clock = Server(), Clock()
+    core = Core(Settings("a", ZONE, 15, Holds()), [], 1, Memory(), 0.0)
+    core.wanted = WANTED
+    with ThreadPoolExecutor(1) as executor:
+        publisher = Publisher(
+            core,
+            server,
+            RULES,
+            interval=0.01,
+            window=600,
+            executor=executor,
+            clock=clock,
+            lifted=lambda: False,
+        )
+        assert publisher.wrong() == []  # just started
+        running = asyncio.create_task(publisher.run())
+        await until(lambda: publisher.changes)
+        await until(lambda: not publisher.trouble)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        clock.now = 100.0
+        assert publisher.wrong() == []
+        publisher.trouble = "web in ERROR"
+        publisher.well_at = 90.0
+        assert publisher.wrong() == []
+        clock.now = 106.0
+        assert publisher.wrong() == ["web in ERROR"]
+
+
 def sets(*numbers: int) -> Zone:
     made = [RecordSet(f"s{i}.shop.svc.{ZONE}", "A", 15, (f"10.1.0.{i}",)) for i in numbers]
     return Zone({(s.name, s.type): s for s in made}, complete=True)
