@@ -114,15 +114,15 @@ def controller(host: ControlPlane, **options: Any) -> Generator[Controller]:
         running.stop()
 
 
-def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Wait until something is truthy, and give it."""
+def eventually(check: Callable[[], Any], seconds: float = 30.0, every: float = 0.02) -> Any:
+    """Wait until something is truthy, and give it; look so often."""
     deadline = time.monotonic() + seconds
     while True:
         value = check()
         if value:
             return value
         assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def federated(kind: str, namespace: str, name: str, **spec: Any) -> dict[str, Any]:

@@ -102,17 +102,17 @@ class Shop:
         return found
 
     def still(self, seconds: float) -> None:
-        """For so long nothing is written at all."""
+        """Soon nothing is written at all any more, for so long."""
+        before, since = self.versions(), time.monotonic()
 
         def calm() -> bool:
-            before = self.versions()
-            time.sleep(1.5)
-            return self.versions() == before
+            nonlocal before, since
+            now = self.versions()
+            if now != before:
+                before, since = now, time.monotonic()
+            return time.monotonic() - since >= seconds
 
-        eventually(calm, 30)
-        before = self.versions()
-        time.sleep(seconds)
-        assert self.versions() == before
+        eventually(calm, 30 + seconds, every=0.3)
 
     def events(self, reason: str, namespace: str = "") -> list[Any]:
         path = f"/api/v1/namespaces/{namespace or self.name}/events"

@@ -162,6 +162,7 @@ def test_the_controller_ends_after_any_write(
             killer.arm(at, delivered=delivered)
             told(f"{way}-{at}")
             tried += 1
+    assert tried, f"FEDERATION_PIECE={PIECE} names none of {writes} writes"
     crashes, took = killer.crashes - before, (time.monotonic() - began) / 60
     log.warning("%d writes, %d runs, %d crashes, %.1f minutes", writes, tried, crashes, took)
     # Status writes are put together as it comes, so a run may end before its last sampled write.
