@@ -141,11 +141,22 @@ def enable(
     kinds = TypeConfig.from_object(type_config).type
     host = Resources(api, dry_run=dry_run)
     apply_crds(host, [crd])
+    grant(host, kinds, namespace)
+    host.apply(FEDERATED_TYPE_CONFIG, type_config)
+    return kinds
+
+
+def grant(host: Resources, kinds: FederatedType, namespace: str) -> None:
+    """Give users and the controller their rights to a kind beyond the ten.
+
+    Args:
+        host: the host cluster.
+        kinds: the type.
+        namespace: the federation's namespace.
+    """
     if kinds.target not in STANDARD_KINDS or kinds.federated.group != TYPES_GROUP:
         for kind, manifest in _rights(kinds, namespace):
             host.apply(kind, manifest)
-    host.apply(FEDERATED_TYPE_CONFIG, type_config)
-    return kinds
 
 
 def disable(

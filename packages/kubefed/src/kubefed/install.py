@@ -16,6 +16,7 @@ from kubefed.api import (
     CLUSTER_ROLE,
     CONFIG_NAME,
     CONTROLLER_ACCOUNT,
+    CUSTOM_RESOURCE_DEFINITION,
     FEDERATED_TYPE_CONFIG,
     KUBEFED_CLUSTER,
     KUBEFED_CONFIG,
@@ -35,13 +36,7 @@ from kubefed.api import (
 from kubefed.clients import Resources
 from kubefed.controller.transparent import rights as transparent
 
-CRD = TargetKind(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
-)
+CRD = CUSTOM_RESOURCE_DEFINITION
 ESTABLISHED_SECONDS = 30.0
 GONE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -67,19 +62,10 @@ def install(
         errors.KubefedError: what is wrong, and whether to try again.
     """
     host = Resources(api, dry_run=dry_run)
-    apply_crds(host, [*core_crds(), *standard_crds()])
     found = settings(host, namespace)
     wanted = found or KubeFedConfig(scope=Scope(scope))
     namespaced = wanted.scope is Scope.NAMESPACED
-    _create_once(host, NAMESPACE, _namespace(namespace))
-    if namespaced:
-        # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
-        _ = host.put(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
-    _ = host.put(SERVICE_ACCOUNT, _account(namespace))
-    for kind, manifest in rbac.controller_objects(namespace, namespaced=namespaced):
-        _ = host.put(kind, manifest)
-    for manifest in rbac.aggregate_roles():
-        _ = host.put(CLUSTER_ROLE, manifest)
+    lay_ground(host, namespace, namespaced=namespaced)
     if found:
         _complete_gates(host, found, namespace)
         return
@@ -92,6 +78,26 @@ def install(
             )
     # Last, since its presence says that the rest was made.
     _create_once(host, KUBEFED_CONFIG, wanted.to_object(namespace))
+
+
+def lay_ground(host: Resources, namespace: str, *, namespaced: bool) -> None:
+    """Make what a federation stands on: kinds, namespace, account and rights, but no settings.
+
+    Args:
+        host: the host cluster.
+        namespace: the federation's namespace.
+        namespaced: whether only that namespace is federated.
+    """
+    apply_crds(host, [*core_crds(), *standard_crds()])
+    _create_once(host, NAMESPACE, _namespace(namespace))
+    if namespaced:
+        # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
+        _ = host.put(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
+    _ = host.put(SERVICE_ACCOUNT, _account(namespace))
+    for kind, manifest in rbac.controller_objects(namespace, namespaced=namespaced):
+        _ = host.put(kind, manifest)
+    for manifest in rbac.aggregate_roles():
+        _ = host.put(CLUSTER_ROLE, manifest)
 
 
 def settings(host: Resources, namespace: str) -> KubeFedConfig | None:

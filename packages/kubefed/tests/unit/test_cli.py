@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ VERBS = {
         "--dry-run",
     ],
     "status": [],
+    "backup": ["--key-file", "--new-key"],
+    "restore": ["--key-file", "--overwrite", "--no-rejoin", "--dry-run"],
     "controller": ["--kubeconfig", "--context", "--region-health", "--metrics-address"],
     "version": [],
 }
@@ -86,6 +89,10 @@ def test_the_version() -> None:
         (["federate", "pods"], "give either TYPE and NAME or --filename"),
         (["federate", "-f", "/nowhere/at.all"], "cannot read"),
         (["join", "a", "--label", "x"], "is no label"),
+        (["backup", "x"], "give the key by --key-file"),
+        (["backup", "x", "--key-file", "/nowhere/at.all"], "cannot read /nowhere/at.all"),
+        (["restore"], "Missing argument 'FILE'"),
+        (["restore", "-", "--key-file", "-"], "can't come from standard input"),
         (["join", "a", "--token-lifetime", "5m"], "10 minutes at least"),
         (["join", "a", "--token-lifetime", "long"], "is not a duration"),
     ],
@@ -223,3 +230,34 @@ def test_a_directive_that_is_none(tmp_path: Path) -> None:
         result = runner.invoke(app, ["enable", "-f", str(path)])
         assert result.exit_code == 2, content
         assert result.stderr.startswith("kubefed: error: ")
+
+
+def test_a_key_is_its_owners_alone_and_no_file_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    done = runner.invoke(app, ["backup", "--new-key", str(path)])
+    assert done.exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = path.read_text()
+    assert key.strip() not in done.stdout + done.stderr
+    again = runner.invoke(app, ["backup", "--new-key", str(path)])
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+    assert path.read_text() == key
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_backup_is_refused_before_the_host_is_asked(tmp_path: Path) -> None:
+    key, file = tmp_path / "key", tmp_path / "file"
+    runner.invoke(app, ["backup", "--new-key", str(key)])
+    file.write_text("something dear")
+    done = runner.invoke(app, ["backup", str(file), "--key-file", str(key)])
+    assert "is there already" in done.stderr
+    config = kubeconfig(tmp_path / "config", "palermo")
+    words = ["restore", str(file), "--key-file", str(key), f"--kubeconfig={config}"]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 2
+    assert "this is no backup" in done.stderr
+    key.write_text("hunter2")
+    done = runner.invoke(app, words)
+    assert done.exit_code == 2
+    assert "hunter2" not in done.stderr

@@ -139,6 +139,13 @@ CLUSTER_ROLE = TargetKind(
     "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
 )
 CONFIG_MAP = TargetKind("", "v1", "ConfigMap", "configmaps")
+CUSTOM_RESOURCE_DEFINITION = TargetKind(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
 DEPLOYMENT = TargetKind("apps", "v1", "Deployment", "deployments")
 INGRESS = TargetKind("networking.k8s.io", "v1", "Ingress", "ingresses")
 JOB = TargetKind("batch", "v1", "Job", "jobs")

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from kubefed import errors, overview
-from kubefed.cli import clusters, common, objects, types
+from kubefed.cli import clusters, common, objects, restoring, types
 from kubefed.cli.common import Format, reported, say
 from kubefed.cli.host import NAMESPACE, Host, Kubeconfig, Namespace, verb
 
@@ -67,6 +67,8 @@ app.command()(clusters.forget)
 app.command()(types.enable)
 app.command()(types.disable)
 app.command()(objects.federate)
+app.command()(restoring.backup)
+app.command()(restoring.restore)
 app.add_typer(objects.orphaning, name="orphaning-deletion")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
@@ -35,7 +36,9 @@ _GO_FLAGS = {
     "--enable-type": False,
     "--error-on-existing": True,
     "--force": False,
+    "--overwrite": False,
     "--purge": False,
+    "--rejoin": True,
     "--undo": False,
 }
 _MANIFESTS = frozenset({".yaml", ".yml", ".json"})
@@ -166,6 +169,36 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UsageError(f"cannot read {path}: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, or standard input for "-"."""
+    try:
+        return typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise errors.UsageError(f"cannot read {path}: {error}") from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone reads, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # Unlike a rename, it fails where there is one of that name.
+            os.link(part, path)
+        finally:
+            part.unlink()
+    except FileExistsError as error:
+        raise errors.UsageError(
+            f"{path} is there already, and no file is written over; give another name"
+        ) from error
+    except OSError as error:
+        raise errors.UsageError(f"cannot write {path}: {error}") from error
 
 
 def _cell(value: Any) -> str:
