@@ -5,6 +5,7 @@ import logging
 
 import kubefed_host
 import ops
+from backup_actions import BackupActions
 from federation_interfaces import DatabagError, RegionHealthUnitData
 from federation_interfaces.access import Access
 from federation_interfaces.databag import config_error
@@ -12,6 +13,7 @@ from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from federation_register import MEMBERS, REPLICAS, Register
 from host_actions import HostActions
+from host_identity import HostIdentity, HostReplacedError
 from kubefed_host import Host, HostError, Settings
 from token_actions import TokenActions
 
@@ -30,7 +32,10 @@ class KubefedHostCharm(ops.CharmBase):
         self.register = Register(self, self.host)
         self.actions = HostActions(self)
         self.token_actions = TokenActions(self)
+        self.identity = HostIdentity(self.host, self.register)
+        self.backup_actions = BackupActions(self)
         self.problem = ""
+        self.replaced = ""
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
@@ -77,10 +82,16 @@ class KubefedHostCharm(ops.CharmBase):
             return
         try:
             if self.unit.is_leader():
+                self.identity.confirm(access)
                 self._install(access, settings)
             if self.register.shared().installed is None:
                 return  # the leader installs the API first
-            self.run_controller(access, settings, name)
+            self.run_controller(access, settings, name, renew=self.identity.moved())
+            self.identity.settle()
+        except HostReplacedError as error:
+            self.replaced = str(error)
+            self.host.stop()
+            return
         except HostError as error:
             logger.warning("%s", error)
             self.problem = str(error)
@@ -156,6 +167,8 @@ class KubefedHostCharm(ops.CharmBase):
         trouble = self.cluster.trouble(settings)
         if trouble is not None:
             return [trouble]
+        if self.replaced:
+            return [ops.BlockedStatus(self.replaced)]
         found: list[ops.StatusBase] = []
         if self.problem:
             found.append(ops.WaitingStatus(f"the federation's API: {self.problem}"))

@@ -64,6 +64,7 @@ class ReplicasAppData(Databag):
     """Peer application databag: what has to outlive a leader. Nothing in it is secret."""
 
     installed: str | None = None
+    host_uid: str | None = None
     members: list[MemberRecord] | None = None
 
 

@@ -79,6 +79,7 @@ class Settings(BaseModel):
     namespace: Region = "kube-federation-system"
     ca_certificate: ConfiguredCertificates = ""
     metrics_port: int = Field(default=9091, ge=1024, le=65535)
+    backup_key: object = None  # Juju's secret, as ops gives it
 
 
 class Renewal(BaseModel):
@@ -107,6 +108,7 @@ class Host:
         self.python = charm_dir / "venv/bin/python"
         self.settings = root / "etc/kubefed"
         self.state = root / "var/lib/kubefed-host"
+        self.backups = self.state / "backups"
         self.unit = root / f"etc/systemd/system/{SERVICE}.service"
 
     def renewal(self) -> Renewal:
@@ -118,6 +120,18 @@ class Host:
         """Return the token of the charm's own account, or nothing."""
         path = self.state / "token"
         return path.read_text() if path.exists() else ""
+
+    def identity(self, access: Access) -> str:
+        """Return which cluster the host is: the UID of its namespace kube-system.
+
+        Raises:
+            HostError: the cluster refused or did not answer.
+        """
+        try:
+            system = access.admin().request("GET", "/api/v1/namespaces/kube-system")
+        except ClusterError as error:
+            raise HostError(str(error)) from error
+        return str(system["metadata"]["uid"])
 
     def ensure_user(self) -> None:
         """Make the system user that the controller runs as, and its directory."""

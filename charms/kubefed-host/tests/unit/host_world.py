@@ -28,6 +28,11 @@ class FakeHost(Host):
         super().__init__(Path("/charm"), world.root)
         self.world = world
 
+    def identity(self, access: Access) -> str:
+        if self.world.fail_host:
+            raise HostError(self.world.fail_host)
+        return self.world.uid
+
     def ensure_user(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
         self.settings.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,7 @@ class World:
         self.calls: list[str] = []
         self.service = ""
         self.ca = ""
+        self.uid = "the host's"
         self.agents: Sequence[RegionHealthUnitData] | None = None
         self.fail_host = ""
         self.fail_join: dict[str, str] = {}

@@ -14,6 +14,7 @@ from federation_interfaces.cluster import (
     Account,
     Cluster,
     ClusterAddress,
+    ClusterError,
     ClusterRefusedError,
 )
 from federation_interfaces.revocable import RevocableCredential
@@ -113,6 +114,26 @@ def host(tmp_path: Path) -> Host:
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+class TestIdentity:
+    def test_a_cluster_is_known_by_its_kube_system(
+        self, host: Host, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    ):
+        def request(method: str, path: str) -> dict[str, Any]:
+            assert (method, path) == ("GET", "/api/v1/namespaces/kube-system")
+            return {"metadata": {"uid": "its-uid"}}
+
+        monkeypatch.setattr(cluster, "request", request, raising=False)
+        assert host.identity(ACCESS) == "its-uid"
+
+    def test_no_answer(self, host: Host, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch):
+        def request(method: str, path: str) -> dict[str, Any]:
+            raise ClusterError("no answer")
+
+        monkeypatch.setattr(cluster, "request", request, raising=False)
+        with pytest.raises(HostError, match="no answer"):
+            _ = host.identity(ACCESS)
 
 
 class TestTokens:
