@@ -26,6 +26,8 @@ from kubefed.api import KUBEFED_CONFIG
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 # How long nothing may be written when all is well again.
 QUIET = 60.0 if SOAK else 1.5
+# So many objects are posted for a measure.
+SAMPLE = 15 if SOAK else 8
 # So that a lost member is lost within seconds.
 QUICK = {"period": "1s", "timeout": "1s", "failureThreshold": 2, "successThreshold": 1}
 # What of a delay is the measuring itself; beside other tests, the machine's.
@@ -48,7 +50,7 @@ def probed_quickly(faulty: Faulty) -> Generator[None]:
 
 
 def delays(
-    faulty: Faulty, namespace: str, tag: str, member: str = "member1", count: int = 15
+    faulty: Faulty, namespace: str, tag: str, member: str = "member1", count: int = SAMPLE
 ) -> list[float]:
     """Post objects to all members, one by one; give how long each takes to one of them."""
     found: list[float] = []

@@ -39,7 +39,7 @@ SICK = "member2"
 ENTRY = KUBEFED_CLUSTER.path(FEDERATION, SICK)
 # What a healthy member may take while another is sick, where no other measure is taken.
 UNDELAYED = 4.0
-BACKLOG = 100
+BACKLOG = 100 if SOAK else 40
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,8 +83,8 @@ def state(faulty: Faulty, namespace: str, name: str) -> str | None:
     return next((each.get("status", "") for each in entries if each["name"] == SICK), None)
 
 
-def measured(faulty: Faulty, count: int = 15) -> Callable[[str], list[float]]:
-    return lambda tag: delays(faulty, NS, tag, count=count)
+def measured(faulty: Faulty) -> Callable[[str], list[float]]:
+    return lambda tag: delays(faulty, NS, tag)
 
 
 def test_one_namespace_that_may_not_be_written_to(faulty: Faulty) -> None:
