@@ -142,6 +142,10 @@ class Site:
 
     def right(self) -> None:
         """Wait until servers and clients know all regions."""
+        everywhere, places = self.wan.everywhere, self.wan.places.values()
+        conftest.eventually(
+            lambda: all(p.ask(wans.WEB) == everywhere for p in places), 180, "all regions are back"
+        )
         self.wan.whole()
         for resolver in self.resolvers.values():
             conftest.eventually(
@@ -233,6 +237,8 @@ def drill(site: Site, region: str, way: str, pause: float) -> Drill:
         failed = [a for a in told if a.rcode != "NOERROR"]
         empty = [a for a in told if a.rcode == "NOERROR" and not a.values]
         bare = [v for n in others for v in eyes[n].since(began) if not v]
+        if failed:
+            sys.stderr.write(f"failed: {[(a.rcode, round(a.at - began, 1)) for a in failed]}\n")
         insecure = [a for a in clients["validating"].answers if not a.secure and a.values]
         return Drill(
             region,
@@ -256,26 +262,22 @@ def others(site: Site) -> dict[str, dict[tuple[str, str], tuple[str, ...]]]:
     }
 
 
-def drills(count: int) -> list[Drill]:
+def drills(count: int) -> Generator[Drill]:
     """Drill so often, in one standing federation."""
     turns = itertools.cycle((name, way) for way in WAYS for name in NAMES)
-    found: list[Drill] = []
+    planned = zip(itertools.islice(turns, count), itertools.cycle(BLIPS), strict=False)
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         try:
             site.start()
             foreign = others(site)
-            for (region, way), pause in zip(
-                itertools.islice(turns, count), itertools.cycle(BLIPS), strict=False
-            ):
-                found.append(drill(site, region, way, pause))
-                sys.stderr.write(f"{found[-1]}\n")
+            for (region, way), pause in planned:
+                yield drill(site, region, way, pause)
             site.right()
             if others(site) != foreign:
                 raise SystemExit("records of others were changed")
         finally:
             site.stop()
-    return found
 
 
 def kept(found: list[Drill]) -> bool:
@@ -326,13 +328,17 @@ def main() -> None:
     _ = parser.add_argument("--read", nargs="+", type=Path, default=[])
     asked = parser.parse_args()
     found = [Drill(**each) for path in asked.read for each in json.loads(path.read_text())]
-    if not asked.read:
-        found = drills(asked.count)
-    if asked.format == "json":
-        sys.stdout.write(json.dumps([dataclasses.asdict(d) for d in found], indent=1) + "\n")
-    else:
-        Console(width=99).print(show(found))
-    sys.exit(0 if kept(found) else 1)
+    try:
+        if not asked.read:
+            for each in drills(asked.count):
+                sys.stderr.write(f"{each}\n")
+                found.append(each)
+    finally:  # what was measured is told, whatever came after it
+        if asked.format == "json":
+            sys.stdout.write(json.dumps([dataclasses.asdict(d) for d in found], indent=1) + "\n")
+        elif found:
+            Console(width=99).print(show(found))
+    sys.exit(0 if found and kept(found) else 1)
 
 
 if __name__ == "__main__":

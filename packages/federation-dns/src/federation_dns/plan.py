@@ -41,11 +41,18 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The whole zone as one complete reading gave it."""
+    """The whole zone as one complete reading gave it.
+
+    Attributes:
+        progress: the server's own notes of keys it signs the zone with, if it leaves any.
+        signing: by these it has not signed all of it yet.
+    """
 
     serial: int
     records: Mapping[tuple[str, str], Found]
     names: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    progress: tuple[str, ...] = ()
+    signing: bool = False
 
     @staticmethod
     def of(serial: int, records: Mapping[tuple[str, str], Found]) -> View:

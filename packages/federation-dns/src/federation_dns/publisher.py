@@ -31,11 +31,17 @@ _TRIES = 4
 _LONGEST_BACKOFF = 5.0
 # What passes by itself within so long is no operator's matter.
 _LASTING = 15.0
+_SIGNING_SECONDS = 60.0
+"""For so long changes wait for a server that signs the whole zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass ended."""
+    """How a pass ended.
+
+    Attributes:
+        waits: nothing was tried, because the server signs the zone.
+    """
 
     outcome: Literal["same", "changed", "failed"]
     view: View | None
@@ -44,12 +50,23 @@ class Pass:
     spends: frozenset[str] = frozenset()
     error: str = ""
     remedy: str = ""
+    waits: bool = False
 
 
 def carry_out(
-    provider: Provider, wanted: Zone, apex: dict[Key, RecordSet], rules: Rules, view: View | None
+    provider: Provider,
+    wanted: Zone,
+    apex: dict[Key, RecordSet],
+    rules: Rules,
+    view: View | None,
+    *,
+    wait: bool = True,
 ) -> Pass:
-    """Read if need be, plan, apply, read again; blocks within the provider's bounds."""
+    """Read if need be, plan, apply, read again; blocks within the provider's bounds.
+
+    What is changed while a server signs the whole zone may keep no signature for good, and
+    validates nowhere; so with `wait` nothing is written then.
+    """
     done, spends = 0, frozenset[str]()
     plan: Plan | None = None
     error = ProviderError("the zone changes faster than it can be written", "retry")
@@ -58,6 +75,9 @@ def carry_out(
             if view is None:
                 view = provider.read()
             plan = plans.plan(wanted, view, rules, apex)
+            if wait and view.signing and plan.changes:
+                why = _waiting(len(plan.changes), rules)
+                return Pass("failed", view, plan, done, spends, why, "retry", waits=True)
             written = provider.apply(plan, view) if plan.changes else 0
             if not written:
                 return Pass("changed" if done else "same", view, plan, done, spends)
@@ -74,6 +94,13 @@ def carry_out(
             if found.remedy != "reread":
                 break
     return Pass("failed", None, plan, done, spends, str(error), error.remedy)
+
+
+def _waiting(changes: int, rules: Rules) -> str:
+    return (
+        f"zone {rules.zone}: its server signs all of it; {changes} names wait for that, "
+        f"{_SIGNING_SECONDS:.0f} s at most"
+    )
 
 
 class Publisher:
@@ -103,6 +130,7 @@ class Publisher:
         self._view: View | None = None
         self._spent: list[tuple[float, frozenset[str]]] = []
         self._said: tuple[str, ...] = ()
+        self._signing_since: float | None = None
         self.changes = 0
         self.errors = 0
         self.trouble = "the DNS server has not been read yet"
@@ -172,13 +200,15 @@ class Publisher:
         lifted = self._lifted()
         rules = replace(self._rules, spent=spent, lifted=lifted)
         wanted, apex, view = self._core.wanted, dict(self._core.apex), self._view
+        since = self._signing_since
+        wait = since is None or now - since < _SIGNING_SECONDS
         done = await self._thread(
-            lambda: carry_out(self._provider, wanted, apex, rules, view),
+            lambda: carry_out(self._provider, wanted, apex, rules, view, wait=wait),
         )
-        self._view = done.view
+        self._signed(now, done)
         self.plan = done.plan or self.plan
         self.changes += done.changes
-        if done.outcome == "failed":
+        if done.outcome == "failed" and not done.waits:
             self.errors += 1
         trouble = done.error or self._provider.behind()
         if trouble and trouble != self.trouble:
@@ -192,6 +222,14 @@ class Publisher:
             log.info("%d names written, generation after %s", done.changes, done.plan.generation)
         self._say_left_alone()
         return done
+
+    def _signed(self, now: float, done: Pass) -> None:
+        """Keep the reading, and since when the server signs: if it never ends, we wait once."""
+        self._view = None if done.waits else done.view
+        if done.view is not None and not done.view.signing:
+            self._signing_since = None
+        elif done.view is not None and self._signing_since is None:
+            self._signing_since = now
 
     def _say_left_alone(self) -> None:
         notes = self._left_alone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from federation_dns import plan as plans
@@ -32,6 +32,7 @@ class Server:
     did: list[str] = field(default_factory=list[str])
     refused: tuple[str, ...] = ()
     slow: str = ""
+    signing: bool = False
 
     def _do(self, what: str) -> None:
         self.did.append(what)
@@ -44,7 +45,7 @@ class Server:
 
     def read(self) -> View:
         self._do("read")
-        return View.of(self.serial, dict(self.records))
+        return replace(View.of(self.serial, dict(self.records)), signing=self.signing)
 
     def notes(self) -> tuple[str, ...]:
         return self.refused
@@ -221,3 +222,44 @@ async def test_the_delete_cap_is_of_a_window_and_not_of_a_pass() -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert len([kind for _, kind in server.records if kind == "A"]) == 12
+
+
+def test_nothing_is_written_while_the_server_signs() -> None:
+    server = Server(signing=True)
+    done = carry_out(server, WANTED, {}, RULES, None)
+    assert (done.outcome, done.waits, done.changes) == ("failed", True, 0)
+    assert "its server signs all of it; 1 names wait" in done.error
+    assert server.did == ["read"]
+    assert carry_out(server, WANTED, {}, RULES, None, wait=False).outcome == "changed"
+    assert carry_out(server, WANTED, {}, RULES, None).outcome == "same"
+
+
+async def test_a_signing_that_never_ends_holds_up_once() -> None:
+    """A failover must not wait a minute for each change of a server that is stuck."""
+    server, clock = Server(signing=True), Clock()
+    core = Core(Settings("a", ZONE, 15, Holds()), [], 1, Memory(), 0.0)
+    core.wanted = sets(1)
+    with ThreadPoolExecutor(1) as executor:
+        publisher = Publisher(
+            core,
+            server,
+            RULES,
+            interval=0.01,
+            window=600,
+            executor=executor,
+            clock=clock,
+            lifted=lambda: False,
+        )
+        running = asyncio.create_task(publisher.run())
+        await until(lambda: "signs" in publisher.trouble)
+        for now, expected in ((59.0, 0), (61.0, 1), (62.0, 2)):
+            clock.now = now
+            core.wanted = sets(*range(1, expected + 2))
+            asked = len(server.did)
+            publisher.wake()
+            await until(lambda asked=asked: len(server.did) > asked)
+            await until(lambda n=expected: publisher.changes >= n)
+            assert ("signs" in publisher.trouble) is (expected == 0)
+        assert publisher.errors == 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -23,6 +23,7 @@ import dns.rrset
 import dns.tsig
 import dns.update
 import dns.xfr
+from dns.rdata import GenericRdata
 from dns.rdtypes.ANY.SOA import SOA
 
 from federation_dns.plan import (
@@ -42,10 +43,11 @@ from federation_dns.providers import ProviderError, Remedy
 _NAMES_A_MESSAGE = 100
 _KEY = re.compile(r'key\s+"([^"]+)"\s*{[^}]*secret\s+"([^"]+)"\s*;', re.DOTALL)
 
-# What the server itself adds when it signs (TYPE65534 is BIND's note of its progress).
-_SIGNERS = frozenset(
-    ("RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDNSKEY", "CDS", "TYPE65534")
-)
+# BIND's notes of its signing, at the zone's name (its reference manual, "Private-Type Records"):
+# algorithm, tag, removal, done; or a zero and the NSEC3 chain that it builds, gone at its end.
+_PROGRESS = "TYPE65534"
+# What the server itself adds when it signs.
+_SIGNERS = frozenset(("RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDNSKEY", "CDS"))
 
 _RCODES: dict[int, tuple[Remedy, str]] = {
     dns.rcode.REFUSED: (
@@ -172,6 +174,7 @@ class Rfc2136:
                 self._origin, keyring=self._keyring(), keyname=self._key_dns
             )
             self._step_generation(update, view, generation, following)
+            self._signs_as_seen(update, view)
             for change in part:
                 self._add(update, change, view)
             try:
@@ -206,6 +209,14 @@ class Rfc2136:
                 if self._is_generation(value):
                     update.delete(name, "TXT", _quoted(value))
         update.add(name, self._rules.ttl, "TXT", _quoted(ours))
+
+    def _signs_as_seen(self, update: dns.update.UpdateMessage, view: View) -> None:
+        """No update slips into a signing that began after the reading: see `View.signing`."""
+        name = _absolute(self._rules.zone)
+        for value in view.progress:
+            update.present(name, _PROGRESS, value)
+        if not view.progress:
+            update.absent(name, _PROGRESS)
 
     def _is_generation(self, value: str) -> bool:
         return value.startswith(f"{owner_text(self._rules.federation)},generation=")
@@ -293,6 +304,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.serial = -1
+        self._progress: list[GenericRdata] = []
         self._values: dict[tuple[str, str], list[str]] = {}
         self._ttls: dict[tuple[str, str], int] = {}
         self._names: dict[str, frozenset[str]] = {}
@@ -304,7 +316,9 @@ class _Gathered:
         kind = self._one(dns.rdatatype.to_text(rrset.rdtype))
         if kind == "SOA":
             self.serial = _serial(rrset)
-        if kind in _SIGNERS:
+        if kind == _PROGRESS:
+            self._progress += (rdata for rdata in rrset if isinstance(rdata, GenericRdata))
+        if kind in _SIGNERS or kind == _PROGRESS:
             return
         name = self._one(_text(rrset.name))
         kinds = self._names.get(name, frozenset()) | {kind}
@@ -325,10 +339,16 @@ class _Gathered:
         for key, values in self._values.items():
             found = Found(self._ttls[key], tuple(sorted(set(values))))
             records[key] = same.setdefault(found, found)
-        return View(self.serial, records, self._names)
+        progress = tuple(sorted(str(rdata) for rdata in self._progress))
+        signing = any(not _done(rdata.data) for rdata in self._progress)
+        return View(self.serial, records, self._names, progress, signing)
 
     def _one(self, text: str) -> str:
         return self._texts.setdefault(text, text)
+
+
+def _done(progress: bytes) -> bool:
+    return len(progress) == 5 and progress[0] != 0 and progress[4] != 0
 
 
 def _serial(rdataset: Iterable[object]) -> int:
