@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import federation_backup
+import federation_types
 import kubefed_host
 import ops
 from federation_interfaces.access import Access, AccessMissingError
@@ -27,9 +28,7 @@ class BackupActions(ops.Object):
 
     def _on_backup(self, event: ops.ActionEvent) -> None:
         try:
-            settings, access = self._ready()
-            if self._charm.register.shared().installed is None:
-                raise NotReadyError("the federation's API is not installed yet")
+            settings, access = self.installed()
             kept = federation_backup.make(
                 access,
                 settings,
@@ -66,6 +65,13 @@ class BackupActions(ops.Object):
                 "clusters-in-trouble": json.dumps(trouble),
             }
         )
+
+    def installed(self) -> tuple[Settings, Access]:
+        """Return what an action on a federation that is there needs; raises NotReadyError."""
+        found = self._ready()
+        if self._charm.register.shared().installed is None:
+            raise NotReadyError("the federation's API is not installed yet")
+        return found
 
     def _ready(self) -> tuple[Settings, Access]:
         """Return what both need; a restore needs no federation that is there.
@@ -115,4 +121,7 @@ class BackupActions(ops.Object):
             for region, record in register.records().items()
         }
         register.save_records(records)
-        register.save(installed=kubefed_host.install_digest(access, settings))
+        register.save(
+            installed=kubefed_host.install_digest(access, settings),
+            kinds=federation_types.kinds(access, settings),
+        )

@@ -16,6 +16,7 @@ from host_actions import HostActions
 from host_identity import HostIdentity, HostReplacedError
 from kubefed_host import Host, HostError, Settings
 from token_actions import TokenActions
+from type_actions import TypeActions
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class KubefedHostCharm(ops.CharmBase):
         self.token_actions = TokenActions(self)
         self.identity = HostIdentity(self.host, self.register)
         self.backup_actions = BackupActions(self)
+        self.type_actions = TypeActions(self)
         self.problem = ""
         self.replaced = ""
         self._reconciled = False

@@ -65,6 +65,7 @@ class ReplicasAppData(Databag):
 
     installed: str | None = None
     host_uid: str | None = None
+    kinds: list[FederatedKind] | None = None
     members: list[MemberRecord] | None = None
 
 

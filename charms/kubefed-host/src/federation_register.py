@@ -66,10 +66,11 @@ class Register:
                 for record in records.values()
                 if record.relation == relation.id and record.state == "joined"
             ]
-            # Without kinds the member takes the standard ten.
             data = HostAppData(
                 host_cluster=name,
                 namespace=settings.namespace,
+                # Without kinds the member takes the standard ten.
+                kinds=self.shared().kinds,
                 joined=bool(joined),
                 token_issued_at=joined[0].token_issued_at if joined else None,
             )

@@ -11,8 +11,9 @@ import pytest
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import ClusterAddress
 from federation_interfaces.testing import CA
-from host_world import Context, World, act, again, state
-from kubefed import backup, errors
+from host_world import PALERMO, Context, World, act, again, state, written
+from kubefed import backup, enable, errors
+from kubefed.api import CONFIG_MAP, FederatedType, TypeConfig
 from kubefed_host import HostError, Settings
 from ops import testing
 
@@ -73,6 +74,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     found = Library()
     monkeypatch.setattr(backup, "take", found.take)
     monkeypatch.setattr(backup, "restore", found.restore)
+    types = [TypeConfig(FederatedType.of(CONFIG_MAP))]
+    monkeypatch.setattr(enable, "enabled_types", lambda *_, **__: types)
     return found
 
 
@@ -175,6 +178,7 @@ class TestRestore:
         assert KEY not in json.dumps(results)
         assert not isinstance(out.unit_status, testing.BlockedStatus)
         assert world.service != ""
+        assert [each["kind"] for each in written(out, PALERMO)["kinds"]] == ["ConfigMap"]
         # The members' tokens of now, whatever the backup had.
         assert len(world.joins) == len(joined) + 2
         assert "renew the tokens of kubefed-host/0" in world.calls

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kubefed import discovery, enable, errors
+from kubefed import discovery, enable, errors, placing
 from kubefed.api import (
     NAMESPACE,
     ORPHAN_ANNOTATION,
@@ -179,40 +179,11 @@ def _create(host: Host, outcome: Outcome, namespace: str | None, *, renew: bool)
     for manifest, kind in zip(outcome.objects, outcome.kinds, strict=True):
         if kind.namespaced and not manifest["metadata"].get("namespace"):
             manifest["metadata"]["namespace"] = namespace or host.default_namespace()
-        result = _put(host.objects, kind, manifest, renew=renew)
+        result = placing.put(host.objects, kind, manifest, renew=renew)
         done.append({"object": describe(manifest), "result": result})
     lines = [f"{each['object']} {each['result']}" for each in done]
     text = f"{len(done)} objects can be federated." if host.dry_run else "\n".join(lines)
     host.answer(text or "Nothing to federate.", objects=done)
-
-
-def _put(host: Resources, kind: TargetKind, manifest: Manifest, *, renew: bool) -> str:
-    """Create a federated object, or give one that exists the new template.
-
-    Raises:
-        errors.AskOperator: it exists, and isn't to be renewed.
-    """
-    metadata = manifest["metadata"]
-    namespace = metadata.get("namespace")
-    if namespace and host.get(NAMESPACE, namespace) is None:
-        host.create(
-            NAMESPACE,
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        )
-    found = host.get(kind, metadata["name"], namespace)
-    if found is None:
-        host.create(kind, manifest)
-        return "created"
-    if not renew:
-        raise errors.AskOperator(
-            f"{describe(manifest)} exists already; --apply gives it the new template"
-        )
-    # Where it goes and what differs there was decided since; only what it is comes anew.
-    spec = {**found["spec"], "template": manifest["spec"].get("template", {})}
-    if spec == found["spec"]:
-        return "unchanged"
-    host.replace(kind, {**found, "spec": spec})
-    return "changed"
 
 
 @orphaning.command("enable")
