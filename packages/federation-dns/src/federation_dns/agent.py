@@ -1,8 +1,8 @@
 """The agent: the shell around `Core` with its clocks, files and sockets; it does what ticks say.
 
-Order of a start: configuration, peers, memory, incarnation (on disk before the first vote), the
-mesh port, then asking, watching and publishing at the same time. The disk and the DNS server have
-threads of their own; a vote waits for neither.
+Order of a start: configuration, peers, memory, incarnation (on disk before the first vote, if the
+disk takes it), the mesh port, then asking, watching and publishing at the same time. The disk and
+the DNS server have threads of their own; a vote waits for neither.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from federation_dns.config import (
     Rfc2136Provider,
     read_peers,
 )
-from federation_dns.core import Core, Member, Settings
+from federation_dns.core import Core, Member, Memory, Settings
 from federation_dns.mesh import Mesh
 from federation_dns.plan import Rules
 from federation_dns.prober import Prober
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _FILES_SECONDS = 0.25  # a hook that wrote new members waits for their verdict, 2 s at most
 _STALE_PASSES = 10.0
+_DISK_SECONDS = 5.0  # after a write that failed
 
 
 def members(peers: Peers) -> list[Member]:
@@ -132,6 +133,7 @@ class Agent:
     def __init__(self, config: Config):
         self.config = config
         now, wall = time.monotonic(), time.time()
+        self._files_trouble: dict[str, str] = {}
         self.peers = read_peers(config.peers, config.region)
         config.state.mkdir(parents=True, exist_ok=True)
         memory = disk.load_memory(config.state, config.region, config.zone, now, wall)
@@ -147,7 +149,7 @@ class Agent:
                 config.pace,
             ),
             members(self.peers),
-            disk.next_incarnation(config.state, wall),
+            self._incarnation(wall),
             memory,
             now,
         )
@@ -156,7 +158,6 @@ class Agent:
         self.server = MeshServer(
             config, self.core, self.mesh, time.monotonic, self.notes, wrong=self.wrong
         )
-        self._files_trouble: dict[str, str] = {}
         self._dns = ThreadPoolExecutor(len(config.all_zones), "dns")
         self._disk = ThreadPoolExecutor(1, "disk")
         self._save = asyncio.Event()
@@ -167,6 +168,19 @@ class Agent:
         self.publishers = [
             publisher for zone in config.all_zones if (publisher := self._publisher(zone))
         ]
+
+    def _incarnation(self, wall: float) -> int:
+        """This life's number; a disk that takes nothing keeps no agent from its votes.
+
+        The clock is above all earlier numbers then, unless it was put back.
+        """
+        number = disk.next_incarnation(self.config.state, wall)
+        try:
+            disk.tidy(self.config.state)
+            disk.keep_incarnation(self.config.state, number)
+        except OSError as error:
+            self._unwritten(error)
+        return number
 
     def _publisher(self, zone: str) -> Publisher | None:
         rules = rules_of(self.config, zone)
@@ -254,7 +268,9 @@ class Agent:
         await self.server.close()
         await self.metrics.close()
         await self.mesh.close()
-        await asyncio.get_running_loop().run_in_executor(self._disk, self._write_memory)
+        await asyncio.get_running_loop().run_in_executor(
+            self._disk, self._write_memory, self.core.memory()
+        )
         for publisher in self.publishers:
             publisher.close()
         self._dns.shutdown(wait=False, cancel_futures=True)
@@ -290,23 +306,39 @@ class Agent:
         while True:
             await self._save.wait()
             self._save.clear()
-            await loop.run_in_executor(self._disk, self._write_memory)
-            await asyncio.sleep(self.config.probe_interval)
+            written = await loop.run_in_executor(
+                self._disk, self._write_memory, self.core.memory()
+            )
+            if not written:
+                self._save.set()
+            await asyncio.sleep(self.config.probe_interval if written else _DISK_SECONDS)
 
-    def _write_memory(self) -> None:
+    def _write_memory(self, memory: Memory) -> bool:
         """Write the memory; a full or broken disk is said, and the agent goes on without it."""
         try:
+            if "memory" in self._files_trouble:  # this life's number may be missing there, too
+                disk.keep_incarnation(self.config.state, self.core.incarnation)
             disk.save_memory(
                 self.config.state,
                 self.config.region,
                 self.config.zone,
-                self.core.memory(),
+                memory,
                 time.monotonic(),
                 time.time(),
             )
-            self._files_trouble.pop("memory", None)
         except OSError as error:
-            self._say("memory", f"{self.config.state} cannot be written: {error.strerror}")
+            self._unwritten(error)
+            return False
+        if self._files_trouble.pop("memory", None):
+            log.info("%s is written again", self.config.state)
+        return True
+
+    def _unwritten(self, error: OSError) -> None:
+        self._say(
+            "memory",
+            f"{self.config.state} cannot be written ({error.strerror}): the agent goes on, and "
+            "would forget what it knows at a restart; make room, or mend the disk",
+        )
 
     async def _files(self) -> None:
         peers, words = Watched(self.config.peers), Watched(self.config.state / disk.OVERRIDES)

@@ -241,8 +241,13 @@ class Core:
 
     # --- what goes out ---
 
-    def vote(self, now: float) -> VoteMessage:
-        """This agent's next vote."""
+    def vote(self, now: float, wall: float | None = None) -> VoteMessage:
+        """This agent's next vote.
+
+        Args:
+            now: the monotonic clock.
+            wall: the wall clock: told so that a wrong one is seen; nobody counts by it.
+        """
         self.sequence += 1
         ages = self._ears.ages(now, (m for m in self.members if m != self.settings.region))
         return VoteMessage(
@@ -252,6 +257,7 @@ class Core:
             state=self._own_sequence,
             api=self.api,
             accused=self.health.sequence,
+            clock=None if wall is None else round(max(0.0, wall), 1),
             ages={m: None if age is None else round(age, 3) for m, age in ages.items()},
         )
 

@@ -226,16 +226,29 @@ def _standing(saved: _Standing, zero: float) -> Standing:
 
 
 def next_incarnation(state: Path, wall: float) -> int:
-    """A number above those of all earlier lives, on disk before it is used.
+    """A number above those of all earlier lives; `keep_incarnation` belongs before its use.
 
     The wall clock is its floor, so that a lost disk does not lower it.
+
+    Raises:
+        DiskError: what is stored is damaged.
     """
     path = state / INCARNATION
     body = unseal(path, "move it away; the next one is then taken from the clock")
     stored = 0 if body is None else int(body.get("incarnation", 0))
-    number = max(stored + 1, int(wall))
-    write(path, seal({"incarnation": number}))
-    return number
+    return max(stored + 1, int(wall))
+
+
+def keep_incarnation(state: Path, number: int) -> None:
+    """Put the incarnation on disk."""
+    write(state / INCARNATION, seal({"incarnation": number}))
+
+
+def tidy(state: Path) -> None:
+    """Remove what writes of an earlier life left that were cut short (`write` names them so)."""
+    for name in (MEMORY, INCARNATION):
+        for path in state.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def load_overrides(state: Path) -> Overrides:

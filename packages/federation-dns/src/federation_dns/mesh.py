@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
@@ -44,10 +45,17 @@ class Link:
 class Mesh:
     """The links to all peers."""
 
-    def __init__(self, config: Config, core: Core, clock: Callable[[], float]):
+    def __init__(
+        self,
+        config: Config,
+        core: Core,
+        clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ):
         self._config = config
         self._core = core
         self._clock = clock
+        self._wall = wall
         self.links: dict[str, Link] = {}
         self.pins = Pins()
         self.faults = faults.Faults()
@@ -132,8 +140,7 @@ class Mesh:
         link.asking += 1
         started = self._clock()
         try:
-            body = wire.dump_vote(self._core.vote(started))
-            self.sent += len(body)
+            body = self.vote()
             timeout = aiohttp.ClientTimeout(total=self._config.reply_timeout)
             async with link.session.post(
                 f"{link.peer.url}/v1/votes", data=body, timeout=timeout, allow_redirects=False
@@ -146,6 +153,12 @@ class Mesh:
         finally:
             link.asking -= 1
 
+    def vote(self) -> bytes:
+        """This agent's next vote, to be sent now."""
+        body = wire.dump_vote(self._core.vote(self._clock(), self._wall()))
+        self.sent += len(body)
+        return body
+
     def take(self, message: wire.VoteMessage, proved: str) -> Heard:
         """Take a vote from a connection that proved to be `proved`'s.
 
@@ -155,8 +168,13 @@ class Mesh:
         if message.region != proved:
             raise wire.WireError(f"{proved} speaks for somebody else")
         self.received += 1
-        heard = self._core.heard(self._clock(), message)
+        now = self._clock()
+        heard = self._core.heard(now, message)
         self.faults.counted(proved, accepted=heard.accepted)
+        if heard.accepted:
+            self.faults.announced(proved, now, newer=heard.fetch or heard.accused)
+            if message.clock is not None:
+                self.faults.clock(proved, message.clock - self._wall(), now)
         link = self.links.get(proved)
         if heard.fetch and link is not None and not link.fetching:
             link.fetching = True
@@ -172,6 +190,7 @@ class Mesh:
             if state.region != link.peer.region:
                 raise wire.WireError(f"{link.peer.region} speaks for somebody else")
             self._core.take_state(state, notes)
+            self.faults.came(link.peer.region)
         except (aiohttp.ClientError, wire.WireError, OSError, TimeoutError) as error:
             self._trouble(link, error)
         finally:
@@ -183,6 +202,7 @@ class Mesh:
             if accusation.region != link.peer.region:
                 raise wire.WireError(f"{link.peer.region} speaks for somebody else")
             self._core.take_accusation(accusation)
+            self.faults.came(link.peer.region)
         except (aiohttp.ClientError, wire.WireError, OSError, TimeoutError) as error:
             self._trouble(link, error)
         finally:
@@ -197,17 +217,19 @@ class Mesh:
         ) as response:
             return await _read(response, wire.MAX_STATE)
 
-    def wrong(self, wall: float) -> dict[str, str]:
+    def wrong(self) -> dict[str, str]:
         """What is wrong with members whom the verdict may call healthy all the same."""
+        now = self._clock()
         ends = {
             region: keys.expires(trusted[0])
             for region in self._core.members
             if (trusted := self.pins.trusted(region))
         }
         return (
-            faults.ended(ends, wall)
+            faults.ended(ends, self._wall())
             | faults.alone(self._core.judgement)
-            | self.faults.shown(self._clock())
+            | self.faults.clocks(self._config.region, now)
+            | self.faults.shown(now)
         )
 
     def _trouble(self, link: Link, error: Exception) -> None:

@@ -99,7 +99,7 @@ class AgentCollector(Collector):
             trouble.add_metric([name], float(bool(link.trouble)))
         yield latency
         yield trouble
-        faults = self._mesh.wrong(self._wall())
+        faults = self._mesh.wrong()
         fault = GaugeMetricFamily(
             f"{_P}peer_fault", "Whether the peer says what it should not.", labels=["peer"]
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,7 +39,6 @@ class MeshServer:
         mesh: Mesh,
         clock: Callable[[], float],
         notes: Callable[[], list[str]],
-        wall: Callable[[], float] = time.time,
         *,
         wrong: Callable[[], list[str]] = list,
     ):
@@ -49,7 +47,6 @@ class MeshServer:
         self._mesh = mesh
         self._clock = clock
         self._notes = notes
-        self._wall = wall
         self._wrong = wrong
         app = web.Application(client_max_size=wire.MAX_VOTE, middlewares=[self._keep_time])
         app.router.add_post("/v1/votes", self._votes)
@@ -141,9 +138,7 @@ class MeshServer:
             raise web.HTTPRequestTimeout(text="the body did not come in time") from error
         if not heard.accepted:
             log.debug("a vote of %s is older than one that counted", region)
-        answer = wire.dump_vote(self._core.vote(self._clock()))
-        self._mesh.sent += len(answer)
-        return web.Response(body=answer, content_type="application/json")
+        return web.Response(body=self._mesh.vote(), content_type="application/json")
 
     async def _state(self, request: web.Request) -> web.Response:
         self._member(request)
@@ -158,7 +153,7 @@ class MeshServer:
 
     async def _verdict(self, _request: web.Request) -> web.Response:
         verdict = self._core.verdict(self._clock(), self._notes())
-        own = {"faults": self._mesh.wrong(self._wall()), "dns": self._wrong()}
+        own = {"faults": self._mesh.wrong(), "dns": self._wrong()}
         return _json(verdict | own)
 
     async def _zone(self, request: web.Request) -> web.Response:

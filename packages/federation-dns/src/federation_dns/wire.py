@@ -57,6 +57,7 @@ class VoteMessage(BaseModel):
     state: Count = 0
     api: Vote = "unknown"
     accused: Count = 0
+    clock: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=True)] | None = None
     ages: dict[Name, Age | None] = Field(default_factory=dict, max_length=64)
 
 

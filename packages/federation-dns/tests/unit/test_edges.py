@@ -238,6 +238,7 @@ def test_a_file_is_on_disk_before_it_is_renamed_and_its_name_after(
 
 def test_incarnations_only_grow(tmp_path: Path) -> None:
     assert disk.next_incarnation(tmp_path, 1000.0) == 1000
+    disk.keep_incarnation(tmp_path, 1000)
     assert disk.next_incarnation(tmp_path, 500.0) == 1001
     (tmp_path / disk.INCARNATION).write_bytes(b"")
     with pytest.raises(disk.DiskError, match="incarnation"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from federation_dns import door, keys, told
 from federation_dns.core import Core, Member, Memory, Settings
-from federation_dns.faults import KEEP_S, STALE, Faults, alone
+from federation_dns.faults import BEHIND_S, HEARD_S, KEEP_S, STALE, Faults, alone
 from federation_dns.pins import GRACE, Pins, fingerprint
 from federation_dns.verdict import Ballot, Holds, judge
 from federation_dns.wire import VoteMessage
@@ -116,6 +116,49 @@ class TestFaults:
         faults.wrong("b", "x", 0.0)
         faults.forget("b")
         assert faults.shown(0.0) == {}
+
+    def test_what_is_announced_and_does_not_come_is_named(self) -> None:
+        """F25: votes pass, what is large doesn't."""
+        faults = Faults()
+        for second in range(10):
+            faults.announced("b", 1.0 + second, newer=True)
+        assert faults.shown(1.0 + BEHIND_S - 0.1) == {}
+        assert "MTU" in faults.shown(1.0 + BEHIND_S)["b"]
+        faults.came("b")
+        faults.announced("b", 20.0, newer=True)  # and more: each of them comes in time
+        assert faults.shown(25.0) == {}
+        faults.announced("b", 26.0, newer=False)
+        assert faults.shown(60.0) == {}
+
+    def test_a_wrong_clock_is_named_and_forgiven(self) -> None:
+        faults = Faults()
+        for second, ahead in enumerate((1.0, 4000.0, 0.1, 0.1, -3.0)):  # one waited in a socket
+            faults.clock("b", ahead, second)
+            faults.clock("c", 0.0, second)
+            assert faults.clocks("a", second) == {}
+        for second in range(5, 9):
+            faults.clock("b", -61.0, second)
+        assert faults.clocks("a", 9) == {
+            "b": "its clock and this region's differ by more than 60 s: set it (NTP)"
+        }
+        for second in range(9, 30):  # to and fro, as if two daemons set it
+            faults.clock("b", (400.0, 0.0)[second % 2], second)
+            faults.clock("c", 0.0, second)
+        assert "more than 300 s: set it (NTP); name servers" in faults.clocks("a", 29)["b"]
+        assert list(faults.clocks("a", 29)) == ["b"]
+        assert faults.clocks("a", 29 + HEARD_S) == {}
+        for second in range(30, 34):
+            faults.clock("b", 0.0, second)
+        assert faults.clocks("a", 34) == {}
+
+    def test_whose_clock_differs_from_most_has_the_wrong_one(self) -> None:
+        faults = Faults()
+        for second in range(4):
+            faults.clock("b", 3600.0, second)
+            faults.clock("c", 3600.2, second)
+        (said,) = faults.clocks("a", 4).items()
+        assert said[0] == "a"
+        assert said[1].startswith("this region's clock and those of 2 of 2 others differ by more")
 
     @pytest.mark.parametrize(
         ("silent_to", "named"),
