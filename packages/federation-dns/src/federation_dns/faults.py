@@ -34,7 +34,7 @@ class _Fault:
 class _Clock:
     """A member's clock: how far it was off last, and how many votes say that it is.
 
-    One vote alone may have waited in a socket; a clock that jumps to and fro is right at times.
+    One vote alone may have waited in a socket; a clock that jumps back and forth is right at times.
     """
 
     off: float = 0.0

@@ -16,28 +16,18 @@ from unittest import mock
 import dns.message
 import dns.query
 import pytest
-from federation_dns.plan import Rules
 from federation_dns.providers import ProviderError
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.publisher import Pass, carry_out
-from federation_dns.zone import Key, RecordSet, Zone
+from federation_dns.zone import Zone
 
 from .conftest import FOREIGN, ZONE, Region
 from .relay import Relay, Rule, Told, passes
+from .writer import RULES, WEB, wanted
 
-RULES = Rules(zone=ZONE, federation=ZONE, lifted=True)
-WEB = f"web.shop.svc.{ZONE}"
 MANY = 250  # three messages
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 NIGHT = pytest.mark.skipif(not SOAK, reason="FEDERATION_SOAK=1")
-
-
-def wanted(web: str, many: int = 0) -> Zone:
-    names = {WEB: web, **{f"s{i}.shop.svc.{ZONE}": f"10.1.1.{i}" for i in range(many)}}
-    records: dict[Key, RecordSet] = {
-        (n, "A"): RecordSet(n, "A", 15, (value,)) for n, value in names.items()
-    }
-    return Zone(records, complete=True)
 
 
 @dataclass

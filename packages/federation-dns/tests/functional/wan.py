@@ -11,26 +11,20 @@ import contextlib
 import ctypes
 import os
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import dns.exception
-import dns.message
-import dns.query
-import dns.rdatatype
 from federation_lab.network import Network
 from federation_lab.paths import Paths
 
 from .conftest import FOREIGN, ZONE, FakeApi, Federation, Region, T, eventually
+from .eyes import Eye
 
 # `make test` runs labs 8 and 9 beside this one.
 LAB_ID = int(os.environ.get("WAN_TEST_ID", "6"))
 MACHINE = 10
 CLONE_NEWNET = 0x40000000
-EVERY = 0.1
 # How much shorter than in production the periods are.
 SPEED = 2.5
 WITHDRAW = 5 / SPEED
@@ -88,45 +82,6 @@ class Place(Region):
         return "".join(self.ask(ZONE, "SOA"))
 
 
-@dataclass
-class Eye:
-    """Asks one region's server ten times a second, from inside, and remembers every answer.
-
-    Attributes:
-        answers: when, and the addresses; None where the server didn't answer at all.
-    """
-
-    place: Place
-    answers: list[tuple[float, tuple[str, ...] | None]] = field(
-        default_factory=list[tuple[float, "tuple[str, ...] | None"]]
-    )
-    _closed: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def _look(self) -> None:
-        enter(self.place.namespace)
-        query = dns.message.make_query(WEB, "A")
-        while not self._closed.wait(EVERY):
-            found: tuple[str, ...] | None = None
-            with contextlib.suppress(OSError, dns.exception.DNSException):
-                answer = dns.query.udp(query, "127.0.0.1", port=self.place.dns_port, timeout=1)
-                records = [r for rs in answer.answer for r in rs if r.rdtype == dns.rdatatype.A]
-                found = tuple(sorted(map(str, records)))
-            self.answers.append((time.monotonic(), found))
-
-    def close(self) -> None:
-        """Stop asking."""
-        self._closed.set()
-        self._thread.join(5)
-
-    def since(self, moment: float) -> list[tuple[str, ...]]:
-        """Every answer that came after a moment."""
-        return [found for at, found in self.answers if at >= moment and found is not None]
-
-
 class Wan:
     """Three regions and the router between them.
 
@@ -163,7 +118,7 @@ class Wan:
             place.api.publish("web", place.address())
         for place in self.places.values():
             place.start_agent()
-            self.eyes[place.name] = Eye(place)
+            self.eyes[place.name] = Eye(place, WEB, lambda p=place: enter(p.namespace))
 
     def stop(self) -> None:
         """Take everything away."""

@@ -141,7 +141,7 @@ class TestFaults:
         assert faults.clocks("a", 9) == {
             "b": "its clock and this region's differ by more than 60 s: set it (NTP)"
         }
-        for second in range(9, 30):  # to and fro, as if two daemons set it
+        for second in range(9, 30):  # back and forth, as if two daemons set it
             faults.clock("b", (400.0, 0.0)[second % 2], second)
             faults.clock("c", 0.0, second)
         assert "more than 300 s: set it (NTP); name servers" in faults.clocks("a", 29)["b"]
