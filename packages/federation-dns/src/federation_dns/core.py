@@ -103,9 +103,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What became of a vote: whether it counted, and what of its member should be fetched."""
+    """What became of a vote: whether it counted, and what of its member should be fetched.
+
+    Attributes:
+        former: it is of a life before the newest that was heard.
+    """
 
     accepted: bool
+    former: bool = False
     fetch: bool = False
     accused: bool = False
 
@@ -201,9 +206,10 @@ class Core:
         if name not in self.members or name == self.settings.region:
             return Heard(accepted=False)
         mark = (message.incarnation, message.sequence)
-        if mark <= self._marks.get(name, (-1, -1)):
-            return Heard(accepted=False)
-        if message.incarnation != self._marks.get(name, (-1, -1))[0]:
+        newest = self._marks.get(name, (-1, -1))
+        if mark <= newest:
+            return Heard(accepted=False, former=mark[0] < newest[0])
+        if message.incarnation != newest[0]:
             self._remember = True
         self._marks[name] = mark
         self._ears.heard(name, now)

@@ -34,7 +34,7 @@ class _Fault:
 class _Clock:
     """A member's clock: how far it was off last, and how many votes say that it is.
 
-    One vote alone may have waited in a socket; a clock that jumps back and forth is right at times.
+    One vote alone may have waited in a socket; one that jumps back and forth is right at times.
     """
 
     off: float = 0.0
@@ -59,6 +59,7 @@ class Faults:
     def __init__(self) -> None:
         self._wrong: dict[str, _Fault] = {}
         self._stale: dict[str, int] = {}
+        self._former: dict[str, tuple[int, float]] = {}
         self._behind: dict[str, float] = {}
         self._clocks: dict[str, _Clock] = {}
 
@@ -66,9 +67,12 @@ class Faults:
         """A member said what is no message, or speaks for somebody else."""
         self._wrong[region] = _Fault(text, now)
 
-    def counted(self, region: str, *, accepted: bool) -> None:
-        """A vote came; it counted or was older than one that did."""
+    def counted(self, region: str, now: float, *, accepted: bool, former: bool = False) -> None:
+        """A vote came; it counted or was older than one that did, maybe of a former life."""
         self._stale[region] = 0 if accepted else self._stale.get(region, 0) + 1
+        if former:
+            count, at = self._former.get(region, (0, now))
+            self._former[region] = (count + 1 if now - at < HEARD_S else 1, now)
 
     def announced(self, region: str, now: float, *, newer: bool) -> None:
         """A vote came; it names something newer than what came over, or doesn't."""
@@ -98,6 +102,7 @@ class Faults:
         """It is a member no more, or one with another identity."""
         self._wrong.pop(region, None)
         self._stale.pop(region, None)
+        self._former.pop(region, None)
         self._behind.pop(region, None)
         self._clocks.pop(region, None)
 
@@ -108,6 +113,12 @@ class Faults:
             f"not within {BEHIND_S:g} s: do large packets pass between the regions (MTU)?"
             for region, since in self._behind.items()
             if now - since >= BEHIND_S
+        }
+        found |= {
+            region: "two agents speak for it: votes of a former life come between those of the "
+            "newest one; stop one of them"
+            for region, (count, at) in self._former.items()
+            if count >= STALE and now - at < HEARD_S
         }
         found |= {r: f.text for r, f in self._wrong.items() if now - f.at < KEEP_S}
         for region, count in self._stale.items():

@@ -170,7 +170,7 @@ class Mesh:
         self.received += 1
         now = self._clock()
         heard = self._core.heard(now, message)
-        self.faults.counted(proved, accepted=heard.accepted)
+        self.faults.counted(proved, now, accepted=heard.accepted, former=heard.former)
         if heard.accepted:
             self.faults.announced(proved, now, newer=heard.fetch or heard.accused)
             if message.clock is not None:
@@ -225,12 +225,10 @@ class Mesh:
             for region in self._core.members
             if (trusted := self.pins.trusted(region))
         }
-        return (
-            faults.ended(ends, self._wall())
-            | faults.alone(self._core.judgement)
-            | self.faults.clocks(self._config.region, now)
-            | self.faults.shown(now)
-        )
+        clocks = self.faults.clocks(self._config.region, now)
+        # Whose own clock is wrong can't tell what has ended.
+        ended = {} if self._config.region in clocks else faults.ended(ends, self._wall())
+        return ended | faults.alone(self._core.judgement) | clocks | self.faults.shown(now)
 
     def _trouble(self, link: Link, error: Exception) -> None:
         text = str(error) or type(error).__name__

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from federation_lab.network import Network
 from federation_lab.paths import Paths
@@ -21,7 +22,7 @@ from federation_lab.paths import Paths
 from .conftest import FOREIGN, ZONE, FakeApi, Federation, Region, T, eventually
 from .eyes import Eye
 
-# `make test` runs labs 8 and 9 beside this one.
+# `make test` runs labs 8 and 9 beside this one, and lab 5 for `test_paths.py`.
 LAB_ID = int(os.environ.get("WAN_TEST_ID", "6"))
 MACHINE = 10
 CLONE_NEWNET = 0x40000000
@@ -67,6 +68,11 @@ class Place(Region):
             1, initializer=enter, initargs=(self.namespace,)
         )
 
+    def entry(self) -> dict[str, Any]:
+        """Its own address too may be a service's: there something can really answer."""
+        found = super().entry()
+        return found | {"address_ranges": [*found["address_ranges"], f"{self.host}/32"]}
+
     def here(self, call: Callable[[], T]) -> T:
         """Do something inside."""
         return self._inside.submit(call).result(30)
@@ -88,10 +94,11 @@ class Wan:
     Args:
         folder: everything's files.
         names: the regions.
+        lab_id: which of the lab's networks; no two at a time may have the same.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str]) -> None:
-        self.network = Network(Paths(folder, folder / "cache", LAB_ID))
+    def __init__(self, folder: Path, names: Iterable[str], lab_id: int = LAB_ID) -> None:
+        self.network = Network(Paths(folder, folder / "cache", lab_id))
         self.network.remove()  # what a killed run left
         self.places: dict[str, Place] = {}
         for name in names:
@@ -186,13 +193,14 @@ class Wan:
             self.network.heal(a, b, one_way=one_way)
 
     @contextlib.contextmanager
-    def rule(self, text: str) -> Generator[None]:
-        """Have the router obey one more rule of nft on what it forwards, while the block lasts."""
+    def rule(self, *texts: str) -> Generator[None]:
+        """Have the router obey more rules of nft on what it forwards, while the block lasts."""
         nft = ("ip", "netns", "exec", self.router, "nft")
         chain = "chain forward { type filter hook forward priority -1; policy accept; }"
         run(*nft, "-f", "-", text=f"table inet fault {{\n{chain}\n}}\n")
         try:
-            run(*nft, "add", "rule", "inet", "fault", "forward", *text.split())
+            for text in texts:
+                run(*nft, "add", "rule", "inet", "fault", "forward", *text.split())
             yield
         finally:
             run(*nft, "delete", "table", "inet", "fault")

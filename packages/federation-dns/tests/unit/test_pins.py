@@ -106,16 +106,29 @@ class TestFaults:
     def test_votes_out_of_order_are_none_and_a_clock_put_back_is_one(self) -> None:
         faults = Faults()
         for number in range(10 * STALE):
-            faults.counted("b", accepted=number % STALE == 0)
+            faults.counted("b", 0.0, accepted=number % STALE == 0)
         assert faults.shown(0.0) == {}
         for _ in range(STALE):
-            faults.counted("b", accepted=False)
+            faults.counted("b", 0.0, accepted=False)
         assert "older than one that counted" in faults.shown(0.0)["b"]
-        faults.counted("b", accepted=True)
+        faults.counted("b", 0.0, accepted=True)
         assert faults.shown(0.0) == {}
         faults.wrong("b", "x", 0.0)
         faults.forget("b")
         assert faults.shown(0.0) == {}
+
+    def test_two_agents_of_one_region_are_named(self) -> None:
+        """F74: after a restart, what was under way of the life before is nothing."""
+        faults = Faults()
+        for _ in range(STALE - 1):
+            faults.counted("b", 1.0, accepted=False, former=True)
+        faults.counted("b", 1.0, accepted=True)
+        assert faults.shown(1.0) == {}
+        for second in range(2, 2 + STALE):
+            faults.counted("b", second, accepted=False, former=True)
+            faults.counted("b", second, accepted=True)
+        assert "two agents speak for it" in faults.shown(2.0 + STALE)["b"]
+        assert faults.shown(2.0 + STALE + HEARD_S) == {}
 
     def test_what_is_announced_and_does_not_come_is_named(self) -> None:
         """F25: votes pass, what is large doesn't."""
