@@ -207,8 +207,10 @@ class Agent:
         ]
 
     def wrong(self) -> list[str]:
-        """What is wrong with this region's own DNS server."""
-        return [text for publisher in self.publishers for text in publisher.wrong()]
+        """What is wrong with this region's own DNS server and disk."""
+        unwritten = self._files_trouble.get("memory")
+        own = [] if unwritten is None else [unwritten]
+        return own + [text for publisher in self.publishers for text in publisher.wrong()]
 
     def health(self) -> tuple[bool, str]:
         """`/healthz`: whether the loop runs, and its zones are kept."""

@@ -36,7 +36,7 @@ def traced(log: Path) -> tuple[str, ...]:
     return ("strace", *options, "-e", f"trace={TRACE}", "-e", "signal=none", "-o", str(log))
 
 
-_CALL = re.compile(r"^\d+ +(\w+)\((.*)\) = (-?\d+)")
+_CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _FILE = re.compile(r"^\d+<((?:\\x[0-9a-f]{2})*)>")
 

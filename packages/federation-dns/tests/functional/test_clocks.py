@@ -27,7 +27,7 @@ NAMES = ("catania", "napoli", "palermo")
 SPEED = 2.5
 WITHDRAW = 5 / SPEED
 # On a busy machine; the promises are 10 s and less.
-SOON = 30.0
+SOON = 60.0
 
 
 @dataclass
