@@ -125,6 +125,8 @@ def test_a_burst_of_events(
     created_once(faulty, began, BURST)
     wanted_deletions(faulty, began)
     assert process.alive
+    # Nor was the lease ever lost.
+    assert process.log.read_text().count(" leads") == 1
     kept = process.memory() - memory
     assert kept < KEPT
     text = (
