@@ -9,8 +9,10 @@ import federation_types
 import kubefed_host
 import ops
 from federation_interfaces.access import Access, AccessMissingError
+from federation_interfaces.cluster import ClusterError
 from federation_interfaces.databag import config_error
 from federation_register import NotReadyError
+from handover import Handover
 from kubefed_host import HostError, Settings
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class BackupActions(ops.Object):
         path = Path(str(event.params["path"]))
         try:
             settings, access = self._ready()
+            self._refuse_upstream(access, settings)
             key, overwrite = self._key(settings), bool(event.params["overwrite"])
             done = federation_backup.put_back(access, settings, key, path, overwrite=overwrite)
             self._begin_anew(access, settings)
@@ -89,6 +92,24 @@ class BackupActions(ops.Object):
         except AccessMissingError as error:
             raise NotReadyError(str(error)) from error
 
+    def _refuse_upstream(self, access: Access, settings: Settings) -> None:
+        """Refuse to put objects before a control plane that can't be told to pause.
+
+        Raises:
+            NotReadyError: upstream's runs.
+            HostError: the cluster refused or did not answer.
+        """
+        handover = Handover(access.admin(), settings.namespace, self._charm.app.name)
+        try:
+            if handover.deployment() is None:
+                return
+        except ClusterError as error:
+            raise HostError(str(error)) from error
+        raise NotReadyError(
+            "upstream's control plane would act on what is half restored; "
+            "`juju config kubefed-host control-plane=embedded` first, and back after it"
+        )
+
     def _key(self, settings: Settings) -> str:
         """Return the key of the backups; raises NotReadyError."""
         if not isinstance(settings.backup_key, ops.Secret):
@@ -124,4 +145,5 @@ class BackupActions(ops.Object):
         register.save(
             installed=kubefed_host.install_digest(access, settings),
             kinds=federation_types.kinds(access, settings),
+            configured=None,
         )

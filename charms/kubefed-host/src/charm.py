@@ -6,17 +6,20 @@ import logging
 import kubefed_host
 import ops
 from backup_actions import BackupActions
+from control_planes import ControlPlanes
 from federation_interfaces import DatabagError, RegionHealthUnitData
 from federation_interfaces.access import Access
 from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
 from federation_register import MEMBERS, REPLICAS, Register
+from handover import AskOperatorError
 from host_actions import HostActions
 from host_identity import HostIdentity, HostReplacedError
 from kubefed_host import Host, HostError, Settings
 from token_actions import TokenActions
 from type_actions import TypeActions
+from upstream_actions import UpstreamActions
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +34,14 @@ class KubefedHostCharm(ops.CharmBase):
         self.cluster = RegionCluster(self)
         self.host = Host(self.charm_dir)
         self.register = Register(self, self.host)
+        self.control_planes = ControlPlanes(self, self.host, self.register)
         self.actions = HostActions(self)
         self.token_actions = TokenActions(self)
         self.identity = HostIdentity(self.host, self.register)
         self.backup_actions = BackupActions(self)
         self.type_actions = TypeActions(self)
-        self.problem = ""
+        self.upstream_actions = UpstreamActions(self)
+        self.problem: ops.StatusBase | None = None
         self.replaced = ""
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
@@ -85,7 +90,7 @@ class KubefedHostCharm(ops.CharmBase):
         try:
             if self.unit.is_leader():
                 self.identity.confirm(access)
-                self._install(access, settings)
+                self.control_planes.lead(access, settings)
             if self.register.shared().installed is None:
                 return  # the leader installs the API first
             self.run_controller(access, settings, name, renew=self.identity.moved())
@@ -96,17 +101,11 @@ class KubefedHostCharm(ops.CharmBase):
             return
         except HostError as error:
             logger.warning("%s", error)
-            self.problem = str(error)
+            self.problem = _status_of(error)
             return
         if self.unit.is_leader():
             self.register.publish(settings, name)
             self.register.reconcile(event, access, settings, name)
-
-    def _install(self, access: Access, settings: Settings) -> None:
-        digest = kubefed_host.install_digest(access, settings)
-        if self.register.shared().installed != digest:
-            kubefed_host.install_api(access, settings)
-            self.register.save(installed=digest)
 
     def run_controller(
         self, access: Access, settings: Settings, name: str, *, renew: bool = False
@@ -115,12 +114,18 @@ class KubefedHostCharm(ops.CharmBase):
         moment, unit = kubefed_host.now(), self.unit.name
         self.host.ensure_user()
         changed = self.host.ensure_tokens(access, settings, name, moment, unit, renew=renew)
+        if self.control_planes.embedded_runs():
+            self._run_embedded(settings, restart=changed)
+        else:
+            self.host.stand_down()
+        self.host.end_older_tokens(access, settings, unit)
+        self.unit.set_workload_version(self.control_planes.version(settings))
+
+    def _run_embedded(self, settings: Settings, *, restart: bool) -> None:
         self.host.ensure_region_health(self._agents())
         binding = self.model.get_binding(REPLICAS)
         address = binding.network.bind_address if binding else None
-        self.host.ensure_service(settings, str(address or "127.0.0.1"), restart=changed)
-        self.host.end_older_tokens(access, settings, unit)
-        self.unit.set_workload_version(kubefed_host.version())
+        self.host.ensure_service(settings, str(address or "127.0.0.1"), restart=restart)
 
     def _agents(self) -> list[RegionHealthUnitData] | None:
         """Return the agents that can be asked; None where no such relation exists."""
@@ -173,12 +178,18 @@ class KubefedHostCharm(ops.CharmBase):
             return [ops.BlockedStatus(self.replaced)]
         found: list[ops.StatusBase] = []
         if self.problem:
-            found.append(ops.WaitingStatus(f"the federation's API: {self.problem}"))
+            found.append(self.problem)
         if self.register.shared().installed is None:
             return [*found, ops.WaitingStatus("the federation's API is not installed yet")]
-        if not self.host.running():
-            return [*found, ops.WaitingStatus("the controller is not running")]
-        return [*found, *self.register.statuses()]
+        access = self.cluster.access_if_any(settings)
+        found += self.control_planes.statuses(access, settings)
+        return [*found, *self.register.statuses(self.control_planes.note(settings))]
+
+
+def _status_of(error: HostError) -> ops.StatusBase:
+    if isinstance(error, AskOperatorError):
+        return ops.BlockedStatus(str(error))
+    return ops.WaitingStatus(f"the federation's API: {error}")
 
 
 if __name__ == "__main__":

@@ -61,11 +61,22 @@ class MemberRecord(BaseModel):
 
 
 class ReplicasAppData(Databag):
-    """Peer application databag: what has to outlive a leader. Nothing in it is secret."""
+    """Peer application databag: what has to outlive a leader. Nothing in it is secret.
+
+    Attributes:
+        installed: what the API was installed from.
+        host_uid: which cluster it was installed in.
+        control_plane: which one is in force, or nobody between two; None: embedded.
+        kinds: those that are federated; None: the standard ones.
+        configured: what of KubeFedConfig came from options; None: nothing ever did.
+        members: what is known of each region.
+    """
 
     installed: str | None = None
     host_uid: str | None = None
     kinds: list[FederatedKind] | None = None
+    control_plane: str | None = None
+    configured: str | None = None
     members: list[MemberRecord] | None = None
 
 

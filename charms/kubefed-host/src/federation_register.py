@@ -254,8 +254,8 @@ class Register:
             "consume its offer and integrate it with kubefed-host:members",
         )
 
-    def statuses(self) -> list[ops.StatusBase]:
-        """Say how the members are."""
+    def statuses(self, note: str = "") -> list[ops.StatusBase]:
+        """Say how the members are; and what else there is to note where all are well."""
         found: list[ops.StatusBase] = []
         records = self.records()
         for relation in self.relations():
@@ -276,7 +276,7 @@ class Register:
         joined = sorted(each.region for each in records.values() if each.state == "joined")
         clusters = "1 cluster" if len(joined) == 1 else f"{len(joined)} clusters"
         names = f": {' '.join(joined)}" if joined else ""
-        found.append(ops.ActiveStatus(f"{clusters} joined{names}"))
+        found.append(ops.ActiveStatus(f"{clusters} joined{names}{note}"))
         return found
 
 

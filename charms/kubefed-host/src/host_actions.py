@@ -34,7 +34,7 @@ class HostActions(ops.Object):
         observe(charm.on.list_clusters_action, self._on_list_clusters)
         observe(charm.on.get_kubeconfig_action, self._on_get_kubeconfig)
 
-    def _ready_for_action(self) -> tuple[Settings, Access]:
+    def ready(self) -> tuple[Settings, Access]:
         """Return what every action needs; raises NotReadyError."""
         if not self._charm.unit.is_leader():
             raise NotReadyError("run this action on the leader: kubefed-host/leader")
@@ -53,7 +53,7 @@ class HostActions(ops.Object):
     def _on_join_cluster(self, event: ops.ActionEvent) -> None:
         cluster = str(event.params["cluster"])
         try:
-            settings, access = self._ready_for_action()
+            settings, access = self.ready()
             relation, data = self._register.related(cluster)
             check = federation_members.CHECK_SECONDS
             issued = self._register.join(data, access, settings, check_s=check)
@@ -74,7 +74,7 @@ class HostActions(ops.Object):
         records = self._register.records()
         results: dict[str, object] = {"cluster": cluster, "state": "unjoined"}
         try:
-            settings, access = self._ready_for_action()
+            settings, access = self.ready()
             if cluster not in records:
                 joined = ", ".join(sorted(records)) or "none"
                 raise NotReadyError(f"no such cluster; known: {joined}")
@@ -98,7 +98,7 @@ class HostActions(ops.Object):
 
     def _on_list_clusters(self, event: ops.ActionEvent) -> None:
         try:
-            settings, access = self._ready_for_action()
+            settings, access = self.ready()
             found = self._register.clusters(access, settings)
         except (MemberError, NotReadyError) as error:
             event.fail(str(error))
@@ -108,7 +108,7 @@ class HostActions(ops.Object):
     def _on_get_kubeconfig(self, event: ops.ActionEvent) -> None:
         try:
             server, lifetime = _kubeconfig_params(event.params)
-            settings, access = self._ready_for_action()
+            settings, access = self.ready()
             name = self._charm.host_cluster(settings)
             text, minted = kubefed_host.user_kubeconfig(access, settings, name, server, lifetime)
         except (HostError, NotReadyError, ValueError) as error:

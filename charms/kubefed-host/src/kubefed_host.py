@@ -32,6 +32,7 @@ from federation_interfaces.files import make_directory, write_file
 from federation_interfaces.region_health import RegionHealthUnitData
 from federation_interfaces.services import SANDBOX
 from pydantic import BaseModel, ConfigDict, Field
+from upstream_settings import ControlPlaneSettings
 
 USER = "kubefed"
 SERVICE = "kubefed-controller"
@@ -39,6 +40,7 @@ CONTROLLER_ACCOUNT = "kubefed-controller"
 CHARM_ACCOUNT = "kubefed-host"
 USER_ACCOUNT = "federation-user"
 USERS = "users"
+UPSTREAM_ACCOUNT = "kubefed-controller-manager"
 TOKEN_LIFETIME = timedelta(days=7)
 _NO_SHELL = "/usr/sbin/nologin"
 _READ = ("get", "list", "watch")
@@ -69,7 +71,7 @@ class HostError(Exception):
     """The host cluster was not brought to the wanted state; the text says why."""
 
 
-class Settings(BaseModel):
+class Settings(ControlPlaneSettings):
     """The charm's configuration, read and checked."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
@@ -168,14 +170,21 @@ class Host:
         Raises:
             HostError: the cluster refused or did not answer.
         """
-        digest = _digest(access.address.server, access.address.ca_certificate, settings.namespace)
+        own_account = charm_account(settings.namespace)
+        digest = _digest(
+            access.address.server,
+            access.address.ca_certificate,
+            settings.namespace,
+            # Other rights have to be written too, not only other tokens.
+            repr(own_account),
+        )
         renewal = self.renewal()
         config = self.settings / "kubeconfig"
         if config.exists() and not renew and not renewal.due(digest, moment):
             return False
         admin = access.admin()
         try:
-            admin.ensure_account(charm_account(settings.namespace))
+            admin.ensure_account(own_account)
             own, minted = (
                 revocable.mint(admin, account, namespace, TOKEN_LIFETIME, holder=holder)
                 for account, namespace in _accounts(settings)
@@ -274,11 +283,26 @@ class Host:
         if self.unit.exists():
             _ = systemd.service_stop(SERVICE)
 
-    def end_accounts(self) -> None:
-        """End the charm's and the users' account in the cluster; the charm's own token does it.
+    def stand_down(self) -> None:
+        """End the controller's service until it is wanted again; it gives its lease back.
 
-        The admin's may be gone by then, with kube-control. The API and its controller's account
-        stay: they are the federation's.
+        Raises:
+            HostError: it does not end.
+        """
+        if not self.unit.exists():
+            return
+        try:
+            _ = systemd.service_disable("--now", SERVICE)
+            self.unit.unlink()
+            _ = systemd.daemon_reload()
+        except systemd.SystemdError as error:
+            raise HostError(f"{SERVICE} does not end: {error}") from error
+
+    def end_accounts(self) -> None:
+        """End what the charm has in the cluster: accounts, upstream's control plane.
+
+        The charm's own token does it: the admin's may be gone by then, with kube-control. The API
+        and the embedded controller's account stay: they are the federation's.
 
         Raises:
             HostError: the cluster refused or did not answer.
@@ -288,17 +312,14 @@ class Host:
             return
         cluster = kubeconfig_cluster(path.read_text(), token)
         try:
-            for role in (USER_ACCOUNT, CHARM_ACCOUNT):  # its own right last
+            for role in (UPSTREAM_ACCOUNT, USER_ACCOUNT, CHARM_ACCOUNT):  # its own right last
                 _ = cluster.end(role)
         except ClusterError as error:
             raise HostError(str(error)) from error
 
     def remove(self) -> None:
         """Take service, tokens and files away; the API and its objects stay in the cluster."""
-        if self.unit.exists():
-            _ = systemd.service_disable("--now", SERVICE)
-            self.unit.unlink()
-            _ = systemd.daemon_reload()
+        self.stand_down()
         for directory in (self.settings, self.state):
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -318,8 +339,13 @@ def install_digest(access: Access, settings: Settings) -> str:
     return _digest(version(), access.address.server, settings.namespace)
 
 
-def install_api(access: Access, settings: Settings) -> None:
+def install_api(access: Access, settings: Settings, *, bound: bool) -> None:
     """Install the KubeFed API in the host cluster.
+
+    Args:
+        access: the host cluster.
+        settings: the charm's configuration.
+        bound: whether the embedded controller may act.
 
     Raises:
         HostError: with the reason.
@@ -329,7 +355,7 @@ def install_api(access: Access, settings: Settings) -> None:
 
     api = api_client(access.address, access.admin_token)
     try:
-        install.install(api, namespace=settings.namespace, scope="Cluster")
+        install.install(api, namespace=settings.namespace, scope="Cluster", bound=bound)
     except KubefedError as error:
         raise HostError(str(error)) from error
     finally:
@@ -356,7 +382,7 @@ def charm_account(namespace: str) -> Account:
             Rule(("",), ("secrets",), (*_READ, *_WRITE)),
         ),
         rules_namespace=namespace,
-        ends=(CHARM_ACCOUNT, USER_ACCOUNT),
+        ends=(CHARM_ACCOUNT, USER_ACCOUNT, UPSTREAM_ACCOUNT),
     )
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from federation_interfaces.access import Access
 from federation_interfaces.testing import own_module
 from ops import testing
 
@@ -11,7 +12,9 @@ sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).paren
 _ = sys.modules.pop("charm", None)  # another charm's
 
 import charm  # noqa: E402 - found by the lines above
+import control_planes  # noqa: E402
 import federation_members  # noqa: E402
+import handover  # noqa: E402
 import host_world  # noqa: E402
 import kubefed_host  # noqa: E402
 
@@ -29,6 +32,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
     for name in ("join", "leave", "list_clusters", "delete_workloads"):
         monkeypatch.setattr(federation_members, name, getattr(found, name))
     monkeypatch.setattr(federation_members, "cluster_states", found.list_clusters)
+    monkeypatch.setattr(Access, "admin", lambda _: found.api)
+    monkeypatch.setattr(control_planes, "deploy", found.deploy)
+    for module in (control_planes, handover):
+        monkeypatch.setattr(module, "clock", lambda: found.time)
+        monkeypatch.setattr(module, "sleep", found.sleep)
     host = host_world.FakeHost(found)
 
     def same_host(_: Path) -> host_world.FakeHost:

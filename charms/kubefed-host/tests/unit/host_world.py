@@ -2,19 +2,28 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ops
 from federation_interfaces import MemberAppData, RegionHealthUnitData
 from federation_interfaces.access import Access
-from federation_interfaces.cluster import ClusterAddress, Credential
+from federation_interfaces.cluster import (
+    Cluster,
+    ClusterAddress,
+    ClusterRefusedError,
+    Credential,
+)
 from federation_interfaces.testing import CA, kube_control_unit_data
 from federation_members import MemberError
 from kubefed_host import Host, HostError, Settings
 from ops import testing
+from upstream_facts import DIGEST_ANNOTATION, Facts
 
+NAMESPACE = "kube-federation-system"
+TYPES = "federatedtypeconfigs"
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MODEL = testing.Model(name="catania", uuid="11111111-2222-4333-8444-555555555555")
 MEMBER_MODEL = "99999999-2222-4333-8444-555555555555"
@@ -66,12 +75,17 @@ class FakeHost(Host):
     def ensure_service(self, settings: Settings, address: str, *, restart: bool) -> None:
         if restart:
             self.world.calls.append("restart")
+        self.world.story += [] if self.world.service else ["start"]
         self.world.service = " ".join(self.command(settings, address))
 
     def running(self) -> bool:
         return bool(self.world.service)
 
     def stop(self) -> None:
+        self.world.service = ""
+
+    def stand_down(self) -> None:
+        self.world.story += ["stand down"] if self.world.service else []
         self.world.service = ""
 
     def end_accounts(self) -> None:
@@ -81,6 +95,38 @@ class FakeHost(Host):
 
     def remove(self) -> None:
         self.world.calls.append("remove")
+
+
+class FakeApi(Cluster):
+    """The host cluster's API, by path: what is read, made and deleted by plain HTTPS."""
+
+    def __init__(self, story: list[str]) -> None:
+        super().__init__(ClusterAddress("https://10.210.1.10:6443", CA), "admin-token")
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.story = story
+        self.broken = ""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        if self.broken:
+            raise ClusterRefusedError(self.broken, 500)
+        path, _, query = path.partition("?")
+        if method == "GET" and path.rsplit("/", 1)[-1] in ("pods", "namespaces", TYPES):
+            return {"items": [o for p, o in self.objects.items() if p.rpartition("/")[0] == path]}
+        if method != "GET":
+            there = method == "PATCH" or path in self.objects
+            name = "/".join(path.rsplit("/", 2)[1:])
+            self.story += [f"{method} {name} {query}".strip()] if there else []
+        if method == "PATCH":
+            self.objects[path] = dict(body or {})
+        elif path not in self.objects:
+            raise ClusterRefusedError("not found (404)", 404)
+        return self.objects.pop(path) if method == "DELETE" else self.objects[path]
 
 
 class World:
@@ -97,11 +143,48 @@ class World:
         self.fail_join: dict[str, str] = {}
         self.fail_leave = ""
         self.clusters: dict[str, dict[str, Any]] = {}
+        self.story: list[str] = []
+        """What was done to the host cluster and this unit's controller, in order."""
+        self.api = FakeApi(self.story)
+        self.deployed: list[Facts] = []
+        self.ready = 2
+        self.time = 0.0
 
-    def install_api(self, access: Access, settings: Settings) -> None:
+    def install_api(self, access: Access, settings: Settings, *, bound: bool) -> None:
         if self.fail_host:
             raise HostError(self.fail_host)
         self.calls.append(f"install in {settings.namespace}")
+        self.story.append(f"install{' and bind' if bound else ''}")
+        core = f"/apis/core.kubefed.io/v1beta1/namespaces/{settings.namespace}"
+        self.api.objects.setdefault(
+            f"{core}/kubefedconfigs/kubefed", {"spec": {"scope": "Cluster"}}
+        )
+        if bound:
+            self.api.objects[binding(settings.namespace)] = {}
+
+    def deploy(self, model: ops.Model, access: Access, facts: Facts) -> None:
+        self.story.append("deploy")
+        self.deployed.append(facts)
+        self.api.objects[deployment(facts.namespace)] = {
+            "metadata": {
+                "generation": 1,
+                "labels": {"juju.io/application": facts.app},
+                "annotations": {DIGEST_ANNOTATION: facts.digest},
+            },
+            "spec": {"replicas": 2},
+            "status": {
+                "observedGeneration": 1,
+                "updatedReplicas": self.ready,
+                "readyReplicas": self.ready,
+            },
+        }
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        self.passing()
+
+    def passing(self) -> None:
+        """What goes on in the cluster while the charm waits; a test's own."""
 
     def join(
         self,
@@ -156,6 +239,25 @@ class World:
     @property
     def joins(self) -> list[str]:
         return [call for call in self.calls if call.startswith("join")]
+
+
+def binding(namespace: str = NAMESPACE) -> str:
+    """The path of what says that it is the embedded controller's turn."""
+    return (
+        f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/"
+        "kubefed-config-rolebinding"
+    )
+
+
+def deployment(namespace: str = NAMESPACE) -> str:
+    """The path of upstream's Deployment."""
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/kubefed-controller-manager"
+
+
+def lock(kind: str) -> str:
+    """The path of a control plane's lock: its Lease or its ConfigMap."""
+    group = "/apis/coordination.k8s.io/v1" if kind == "leases" else "/api/v1"
+    return f"{group}/namespaces/{NAMESPACE}/{kind}/kubefed-controller-manager"
 
 
 CA_ID = "secret:ca000000000000000000"

@@ -200,6 +200,18 @@ class TestRestore:
         _ = act(ctx, again(ctx, with_key()), "restore", path=str(path), overwrite=True)
         assert library.calls[0][2].overwrite is True
 
+    def test_not_before_the_eyes_of_upstream(
+        self, ctx: Context, world: World, library: Library, tmp_path: Path
+    ):
+        path = tmp_path / "backup"
+        path.write_bytes(b"sealed")
+        given = with_key()
+        upstream = {**given.config, "control-plane": "upstream"}
+        out = again(ctx, dataclasses.replace(given, config=upstream))
+        with pytest.raises(testing.ActionFailed, match="control-plane=embedded` first"):
+            _ = act(ctx, out, "restore", path=str(path), overwrite=False)
+        assert library.calls == []
+
     def test_a_file_that_is_not_there(self, ctx: Context, world: World, library: Library):
         out = again(ctx, with_key())
         with pytest.raises(testing.ActionFailed, match=r"/none cannot be read on this unit"):

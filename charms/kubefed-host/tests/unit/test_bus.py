@@ -24,6 +24,7 @@ from federation_interfaces.access import Access
 from federation_interfaces.cluster import Cluster, ClusterAddress
 from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA, kube_control_unit_data
+from host_world import World
 from kubefed_host import Host, Settings
 from ops import testing
 
@@ -326,7 +327,9 @@ def bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, member_modules: Any) ->
         monkeypatch.setattr(federation_members, name, getattr(fakes, name))
     monkeypatch.setattr(workload, "now", lambda: NOW + timedelta(seconds=fakes.now.minted))
     monkeypatch.setattr(workload, "Store", lambda: real_store(tmp_path / fakes.now.current))
-    monkeypatch.setattr(kubefed_host, "install_api", lambda *_: None)
+    world = World(tmp_path)
+    monkeypatch.setattr(kubefed_host, "install_api", world.install_api)
+    monkeypatch.setattr(Access, "admin", lambda _: world.api)
     monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
     monkeypatch.setattr(charm, "Host", lambda _: FakeHost(Path("/charm"), tmp_path / "host"))
     fakes.bus = Bus(tmp_path, member_modules.KubefedMemberCharm)

@@ -94,10 +94,11 @@ class TestAccountsEnd:
             path.parent.mkdir(parents=True)
             _ = path.write_text(text)
         host.end_accounts()
-        assert ended == ["federation-user", "kubefed-host"]
+        assert ended == ["kubefed-controller-manager", "federation-user", "kubefed-host"]
         ended.append("refused")
         with pytest.raises(HostError, match="Unauthorized"):
             host.end_accounts()
 
     def test_the_charms_account_may(self):
-        assert set(charm_account("fed").ends) == {"federation-user", "kubefed-host"}
+        ended = {"federation-user", "kubefed-host", "kubefed-controller-manager"}
+        assert set(charm_account("fed").ends) == ended

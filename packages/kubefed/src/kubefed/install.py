@@ -43,7 +43,12 @@ _POLL_SECONDS = 0.1
 
 
 def install(
-    api: ApiClient, *, namespace: str, scope: str = Scope.CLUSTER, dry_run: bool = False
+    api: ApiClient,
+    *,
+    namespace: str,
+    scope: str = Scope.CLUSTER,
+    dry_run: bool = False,
+    bound: bool = True,
 ) -> None:
     """Install the federation in a host cluster; safe to repeat, and then nothing is written.
 
@@ -57,6 +62,8 @@ def install(
         scope: "Cluster" or "Namespaced"; counts only where there is no KubeFedConfig yet.
         dry_run: let the API server check what can be checked before the kinds exist; the steps
             are gathered by `kubefed.dryrun.planned`.
+        bound: whether the controller's account may act. False leaves its bindings as they are,
+            for a host where another control plane has its turn.
 
     Raises:
         errors.KubefedError: what is wrong, and whether to try again.
@@ -65,7 +72,7 @@ def install(
     found = settings(host, namespace)
     wanted = found or KubeFedConfig(scope=Scope(scope))
     namespaced = wanted.scope is Scope.NAMESPACED
-    lay_ground(host, namespace, namespaced=namespaced)
+    lay_ground(host, namespace, namespaced=namespaced, bound=bound)
     if found:
         _complete_gates(host, found, namespace)
         return
@@ -80,13 +87,14 @@ def install(
     _create_once(host, KUBEFED_CONFIG, wanted.to_object(namespace))
 
 
-def lay_ground(host: Resources, namespace: str, *, namespaced: bool) -> None:
+def lay_ground(host: Resources, namespace: str, *, namespaced: bool, bound: bool = True) -> None:
     """Make what a federation stands on: kinds, namespace, account and rights, but no settings.
 
     Args:
         host: the host cluster.
         namespace: the federation's namespace.
         namespaced: whether only that namespace is federated.
+        bound: as for `install`.
     """
     apply_crds(host, [*core_crds(), *standard_crds()])
     _create_once(host, NAMESPACE, _namespace(namespace))
@@ -94,7 +102,8 @@ def lay_ground(host: Resources, namespace: str, *, namespaced: bool) -> None:
         # v0.10.0's webhooks find the namespace of a Namespaced federation by this label.
         _ = host.put(NAMESPACE, _namespace(namespace, labels={"name": namespace}))
     _ = host.put(SERVICE_ACCOUNT, _account(namespace))
-    for kind, manifest in rbac.controller_objects(namespace, namespaced=namespaced):
+    rights = rbac.controller_objects(namespace, namespaced=namespaced, bound=bound)
+    for kind, manifest in rights:
         _ = host.put(kind, manifest)
     for manifest in rbac.aggregate_roles():
         _ = host.put(CLUSTER_ROLE, manifest)

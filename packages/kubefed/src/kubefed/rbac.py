@@ -263,12 +263,15 @@ def controller_binding(namespace: str) -> str:
     return f"{CONTROLLER_ROLE_BINDING}:{namespace}"
 
 
-def controller_objects(namespace: str, *, namespaced: bool) -> list[tuple[TargetKind, Manifest]]:
+def controller_objects(
+    namespace: str, *, namespaced: bool, bound: bool = True
+) -> list[tuple[TargetKind, Manifest]]:
     """Give the roles and bindings of the controller's account.
 
     Args:
         namespace: the federation's namespace.
         namespaced: scope Namespaced: nothing beyond the federation's namespace.
+        bound: with the bindings, by which the account may act.
     """
     system = [*system_rules(), *controller_rules()] if namespaced else system_rules()
     objects = [
@@ -292,4 +295,5 @@ def controller_objects(namespace: str, *, namespaced: bool) -> list[tuple[Target
             ),
             *rights.objects(namespace),
         ]
-    return objects
+    bindings = (ROLE_BINDING, CLUSTER_ROLE_BINDING)
+    return [each for each in objects if bound or each[0] not in bindings]
