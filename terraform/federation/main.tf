@@ -12,7 +12,9 @@ module "region" {
   openstack     = each.value.openstack
   ha            = each.value.ha
   designate     = each.value.designate
+  upstream      = each.value.upstream
   cos           = var.cos
+  host_config   = each.value.host_config
   member_config = each.value.member_config
   dns_config    = each.value.dns_config
 }

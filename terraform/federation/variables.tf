@@ -16,6 +16,8 @@ variable "regions" {
     openstack     = optional(bool, true)
     ha            = optional(bool, false)
     designate     = optional(bool, false)
+    upstream      = optional(bool, false)
+    host_config   = optional(map(string), {})
     member_config = optional(map(string), {})
     dns_config    = optional(map(string), {})
   }))

@@ -65,6 +65,10 @@ module "kubefed_host" {
   model_uuid = juju_model.this.uuid
   channel    = var.charm_channel
   units      = try(local.units["kubefed-host"], 1)
+  config = merge(
+    { for name, value in local.upstream_config : name => value if var.upstream },
+    var.host_config,
+  )
 }
 
 module "kubefed_member" {

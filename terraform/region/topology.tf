@@ -71,6 +71,7 @@ locals {
   }
 
   designate_config = { provider = "designate" }
+  upstream_config  = { control-plane = "upstream" }
 
   cos = {
     opentelemetry-collector = { channel = "2/stable" }

@@ -50,6 +50,12 @@ variable "designate" {
   default     = false
 }
 
+variable "upstream" {
+  description = "As overlays/upstream.yaml: KubeFed v0.10.0 controls the federation. The host's region."
+  type        = bool
+  default     = false
+}
+
 variable "cos" {
   description = "As overlays/cos.yaml: the offers of the observability stack; null is none."
   type = object({
@@ -59,6 +65,12 @@ variable "cos" {
     controller = optional(string)
   })
   default = null
+}
+
+variable "host_config" {
+  description = "Further options of kubefed-host, such as image."
+  type        = map(string)
+  default     = {}
 }
 
 variable "member_config" {

@@ -122,7 +122,14 @@ def test_ha_is_three_control_planes_and_two_hosts_and_no_host_in_a_member():
     assert "kubefed-host" not in loaded("ha", "member-region", "regions/palermo").applications
 
 
-@pytest.mark.parametrize("feature", ["ha", "cos"])
+def test_upstream_controls_the_hosts_federation_and_a_member_has_none():
+    host = loaded("upstream", "host-region", "regions/catania")
+    assert host.applications["kubefed-host"].options == {"control-plane": "upstream"}
+    member = loaded("upstream", "member-region", "regions/palermo")
+    assert "kubefed-host" not in member.applications
+
+
+@pytest.mark.parametrize("feature", ["ha", "cos", "upstream"])
 def test_a_feature_after_the_member_role_is_refused_and_not_half_applied(feature: str):
     bundle = loaded("member-region", "regions/palermo", feature)
     assert any("kubefed-host" in problem for problem in bundle_check.check(bundle))

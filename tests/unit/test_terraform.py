@@ -234,6 +234,14 @@ def test_an_empty_folder_is_no_module(root: Path):
         ),
         (
             "region/topology.tf",
+            'control-plane = "upstream"',
+            'control-plane = "embedded"',
+            "upstream",
+            True,
+            "kubefed-host: ",
+        ),
+        (
+            "region/topology.tf",
             '"2/stable"',
             '"1/stable"',
             "cos",

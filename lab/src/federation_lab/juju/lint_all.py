@@ -17,7 +17,7 @@ FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
 ROLES = ("host-region", "member-region")
 WITNESS = "witness"
 """A model of its own: with no role, region or feature."""
-TERRAFORM_FEATURES = ("openstack", "ha", "designate", "cos")
+TERRAFORM_FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
 """Those that ``terraform/region`` has a variable for."""
 LAB = "lab"
 LAB_FEATURES = ("ha", "upstream")

@@ -154,8 +154,9 @@ def _of_charm(
     options: dict[str, str] = {}
     for match in _OPTION.finditer(config):
         options[match[1]] = _GIVEN.get(match[2], f"var.{match[2]}")
-    if "designate" in features and "local.designate_config" in config:
-        options |= region.locals["designate_config"]
+    for feature in ("designate", "upstream"):
+        if feature in features and f"local.{feature}_config" in config:
+            options |= region.locals[f"{feature}_config"]
     counted = units if "local.units" in str(call.get("units", "")) else {}
     return Application(
         channel="",
