@@ -83,8 +83,14 @@ def test_the_members_objects_are_found_and_not_written(backed_up: Restoring) -> 
     backed_up.lose_the_host()
     # So long a controller has been at the emptied host.
     time.sleep(3)
+    would = restore(backed_up, "--dry-run")
+    assert len(would["would"]) == sum(would["created"].values()) + 1
+    assert "create FederatedConfigMap north/map-0" in would["would"]
+    assert "change KubeFedCluster host" in would["would"]
+    assert backed_up.host.get(NAMESPACE.path(name=FEDERATION)) is None
     began = time.monotonic()
     done = restore(backed_up)
+    assert done["created"] == would["created"]
     took = time.monotonic() - began
     log.warning("%d objects restored in %.1f s", sum(done["created"].values()), took)
     assert took < RESTORE_SECONDS
