@@ -177,7 +177,8 @@ class FederationDnsCharm(ops.CharmBase):
             self._changed = True
         self._changed = machine.ensure_peers(known.entries) or self._changed
         self._publish(settings, place, known)
-        changed = access is not None and machine.ensure_kubeconfig(access, place, moment)
+        restart, unit = machine.kept().restart, self.unit.name
+        changed = access is not None and machine.ensure_kubeconfig(access, place, moment, unit)
         if access is None:
             machine.ensure_no_account()
         bind_changed = own and machine.ensure_bind(settings, place, served)
@@ -186,10 +187,14 @@ class FederationDnsCharm(ops.CharmBase):
         machine.ensure_secrets(target)
         agent_changed = machine.ensure_agent(settings, place, target) or changed
         started = machine.ensure_running(
-            bind_changed=bind_changed,
-            agent_changed=agent_changed,
+            bind_changed=bind_changed or restart,
+            agent_changed=agent_changed or restart,
             moment=moment,
         )
+        if restart:
+            machine.keep(restart=False)
+        if access is not None:
+            machine.end_older_token(access, unit)
         self._changed = self._changed or started
         self.unit.set_workload_version(federation_dns_unit.version())
         self.unit.set_ports(*_ports(settings))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import federation_dns_unit
 import ops
 from dns_settings import Place, Settings
 from federation_interfaces.databag import config_error
@@ -27,6 +28,7 @@ class DnsActions(ops.Object):
         observe(charm.on.force_region_action, self._on_force_region)
         observe(charm.on.show_delegation_action, self._on_show_delegation)
         observe(charm.on.rotate_dnssec_key_action, self._on_rotate_dnssec_key)
+        observe(charm.on.rotate_credentials_action, self._on_rotate_credentials)
         observe(charm.on.cordon_region_action, self._on_cordon_region)
         observe(charm.on.uncordon_region_action, self._on_uncordon_region)
         observe(charm.on.verify_action, self._on_verify)
@@ -92,6 +94,27 @@ class DnsActions(ops.Object):
             return
         if self._charm.signing.rotate_key(event):
             self._charm.reconcile(event)
+
+    def _on_rotate_credentials(self, event: ops.ActionEvent) -> None:
+        charm = self._charm
+        try:
+            _, place = self._for_action()
+        except UnitError as error:
+            event.fail(str(error))
+            return
+        charm.machine.renew_credentials(place, federation_dns_unit.now())
+        charm.reconcile(event)
+        if charm.problem or charm.machine.kept().restart:
+            reason = charm.problem or "the cluster's API is not reachable by kube-control"
+            event.fail(f"not done yet, tried again by each hook: {reason}")
+            return
+        following = charm.machine.agent.next_certificate()
+        event.set_results(
+            {
+                "rotated": charm.unit.name,
+                "mesh": "announced; taken when every region knows it" if following else "taken",
+            }
+        )
 
     def _on_cordon_region(self, event: ops.ActionEvent) -> None:
         who, until = str(event.params["who"]), str(event.params["until"])

@@ -162,10 +162,23 @@ def _server(text: str) -> tuple[str, str]:
 
 
 class Kept(BaseModel):
-    """What is remembered from one hook to the next."""
+    """What is remembered from one hook to the next.
+
+    Attributes:
+        token_for: the cluster that the agent's token is of.
+        token_renew_at: when it is to be replaced.
+        token_bound: the Secret in the cluster that it ends with.
+        token_older: whether tokens of before may still be good.
+        restart: whether name server and agent have to start again, with new credentials.
+        started_at: when one of them was started last.
+        named_before: whether the parent may name this region's server, once it could sign.
+    """
 
     token_for: str = ""
     token_renew_at: datetime | None = None
+    token_bound: str = ""
+    token_older: bool = False
+    restart: bool = False
     started_at: datetime | None = None
     named_before: bool = False
 

@@ -26,6 +26,7 @@ from dns_settings import (
     agent_account,
 )
 from federation_dns import told
+from federation_interfaces import revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
@@ -163,15 +164,41 @@ class Machine:
         current = keys.validity(self.agent.certificate())
         step = rotation.step(moment, current, made, acknowledged=known)
         if step == "make":
-            _ = keys.generate(place.region, place.address, self.settings, moment, name=keys.NEXT)
-            hand_over(self.settings / "next.key", user=self.user)
-            os.utime(path, (moment.timestamp(), moment.timestamp()))
+            self._make_next(place, moment)
         elif step == "change":
             _ = keys.change_over(self.settings)
         return step != "wait"
 
-    def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
-        """Mint the agent's token when half of its life is gone.
+    def _make_next(self, place: Place, moment: datetime) -> None:
+        """Make the key and the certificate that are announced before they are taken."""
+        from federation_dns import keys
+
+        path = self.settings / "next.crt"
+        _ = keys.generate(place.region, place.address, self.settings, moment, name=keys.NEXT)
+        hand_over(self.settings / "next.key", user=self.user)
+        os.utime(path, (moment.timestamp(), moment.timestamp()))
+
+    def renew_credentials(self, place: Place, moment: datetime) -> None:
+        """Let the next pass replace the agent's token, BIND's key and the agent's own key.
+
+        The last is announced, and taken when all regions know it. Those that operators gave, for
+        another server or for secondaries, are theirs to replace.
+        """
+        self.keep(token_renew_at=None, restart=True)
+        (self.bind / "tsig.key").unlink(missing_ok=True)
+        if not self.agent.next_certificate():
+            self._make_next(place, moment)
+
+    def ensure_kubeconfig(
+        self, access: Access, place: Place, moment: datetime, holder: str
+    ) -> bool:
+        """Mint the agent's token when half of its life is gone; `end_older_token` ends the other.
+
+        Args:
+            access: the region's cluster.
+            place: where the agent is.
+            moment: the time.
+            holder: this unit's name.
 
         Returns:
             True if the kubeconfig changed, so the agent has to start again.
@@ -185,15 +212,41 @@ class Machine:
         if path.exists() and fresh and kept.token_for == _fingerprint(access):
             return False
         try:
-            access.admin().ensure_account(agent_account())
-            minted = access.admin().mint(ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME)
+            admin = access.admin()
+            admin.ensure_account(agent_account())
+            minted = revocable.mint(
+                admin, ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME, holder=holder
+            )
         except ClusterError as error:
             raise UnitError(str(error)) from error
         text = kubeconfig(access.address, minted.token, name=place.region)
         changed = write_file(path, text, user=self.user)
         renew = moment + (minted.expires_at - moment) / 2
-        self.keep(token_for=_fingerprint(access), token_renew_at=renew)
+        self.keep(
+            token_for=_fingerprint(access),
+            token_renew_at=renew,
+            token_bound=minted.bound,
+            token_older=True,
+        )
         return changed
+
+    def end_older_token(self, access: Access, holder: str) -> None:
+        """End the tokens of before; the agent runs with the one of now.
+
+        Raises:
+            UnitError: the cluster refused or did not answer; it is done by the next call.
+        """
+        kept = self.kept()
+        if not kept.token_older:
+            return
+        keep = (kept.token_bound,)
+        try:
+            _ = revocable.revoke(
+                access.admin(), ACCOUNT, CHARMS_NAMESPACE, holder=holder, keep=keep
+            )
+        except ClusterError as error:
+            raise UnitError(str(error)) from error
+        self.keep(token_older=False)
 
     def ensure_bind(self, settings: Settings, place: Place, served: Served) -> bool:
         """Write BIND's configuration, keys and zones; True if it has to start again.

@@ -66,11 +66,22 @@ class FakeMachine(Machine):
     def ensure_keys(self, place: Place, *, own_server: bool = True) -> None:
         self.place = place
 
-    def ensure_kubeconfig(self, access: Access, place: Place, moment: datetime) -> bool:
+    def ensure_kubeconfig(
+        self, access: Access, place: Place, moment: datetime, holder: str
+    ) -> bool:
+        assert holder == "federation-dns/0"
         assert access.admin_token == "admin-token"
         self.ca = access.address.ca_certificate
         self.do("kubeconfig")
         return False
+
+    def renew_credentials(self, place: Place, moment: datetime) -> None:
+        self.keep(restart=True)
+        self.do("renew")
+
+    def end_older_token(self, access: Access, holder: str) -> None:
+        if "renew" in self.calls:
+            self.do("end older token")
 
     def ensure_bind(self, settings: Settings, place: Place, served: Served) -> bool:
         self.served = served

@@ -14,19 +14,20 @@ from charmlibs import apt, passwd
 from dns_settings import Settings
 from federation_dns.config import read_config, read_peers
 from federation_dns_unit import Machine, UnitError
-from federation_interfaces import MeshEntry
+from federation_interfaces import MeshEntry, revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     Account,
     ClusterAddress,
     ClusterRefusedError,
-    Credential,
 )
+from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA
 from name_server import Served
 from unit_world import PLACE, SETTINGS, mode
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+UNIT = "federation-dns/0"
 ACCESS = Access(ClusterAddress("https://10.0.0.1:6443", CA), "admin-token")
 
 
@@ -34,6 +35,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.accounts: list[Account] = []
         self.minted = 0
+        self.ended: list[str] = []
         self.fail = False
 
     def ensure_account(self, account: Account) -> None:
@@ -41,16 +43,31 @@ class FakeCluster:
             raise ClusterRefusedError("forbidden (403)", 403)
         self.accounts.append(account)
 
-    def mint(self, name: str, namespace: str, lifetime: timedelta) -> Credential:
-        assert (name, namespace) == ("federation-dns", "federation-charms")
+    def mint(
+        self, admin: Any, name: str, namespace: str, lifetime: timedelta, *, holder: str
+    ) -> RevocableCredential:
+        assert (admin, name, namespace) == (self, "federation-dns", "federation-charms")
+        assert holder == UNIT
         self.minted += 1
-        return Credential(f"token-{self.minted}", NOW + lifetime)
+        number = self.minted
+        return RevocableCredential(f"token-{number}", NOW + lifetime, f"bound-{number}")
+
+    def revoke(
+        self, admin: Any, name: str, namespace: str, *, holder: str, keep: tuple[str, ...]
+    ) -> int:
+        assert (admin, name, namespace) == (self, "federation-dns", "federation-charms")
+        if self.fail:
+            raise ClusterRefusedError("forbidden (403)", 403)
+        self.ended.append(f"of {holder} but {' '.join(keep)}")
+        return 1
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     found = FakeCluster()
     monkeypatch.setattr(Access, "admin", lambda _: found)
+    monkeypatch.setattr(revocable, "mint", found.mint)
+    monkeypatch.setattr(revocable, "revoke", found.revoke)
     return found
 
 
@@ -135,7 +152,7 @@ class TestKeys:
 
 class TestKubeconfig:
     def test_the_agent_reads_services_and_no_more(self, machine: Machine, cluster: FakeCluster):
-        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW)
+        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
         (account,) = cluster.accounts
         assert [rule.as_object() for rule in account.cluster_rules] == [
             {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]},
@@ -154,17 +171,44 @@ class TestKubeconfig:
     def test_its_token_is_replaced_at_half_of_its_life(
         self, machine: Machine, cluster: FakeCluster
     ):
-        _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW)
-        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW + timedelta(days=3))
-        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW + timedelta(days=4))
+        _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW + timedelta(days=3), UNIT)
+        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW + timedelta(days=4), UNIT)
         moved = Access(ClusterAddress("https://10.0.0.2:6443", CA), "admin-token")
-        assert machine.ensure_kubeconfig(moved, PLACE, NOW)
+        assert machine.ensure_kubeconfig(moved, PLACE, NOW, UNIT)
         assert cluster.minted == 3
+
+    def test_the_one_of_before_ends_once(self, machine: Machine, cluster: FakeCluster):
+        _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        cluster.fail = True
+        with pytest.raises(UnitError, match="forbidden"):
+            machine.end_older_token(ACCESS, UNIT)
+        cluster.fail = False
+        for _ in range(2):
+            machine.end_older_token(ACCESS, UNIT)
+        assert cluster.ended == [f"of {UNIT} but bound-1"]
+
+    def test_new_credentials_when_asked(self, machine: Machine, cluster: FakeCluster):
+        machine.ensure_user()
+        machine.ensure_keys(PLACE)
+        _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        tsig, certificate = (machine.bind / "tsig.key").read_text(), machine.agent.certificate()
+        machine.renew_credentials(PLACE, NOW)
+        machine.ensure_keys(PLACE)
+        assert machine.kept().restart
+        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        assert (machine.bind / "tsig.key").read_text() != tsig
+        assert machine.agent.certificate() == certificate
+        following = machine.agent.next_certificate()
+        assert following not in ("", certificate)
+        # Asked again, the next certificate that others may have taken in already stays.
+        machine.renew_credentials(PLACE, NOW)
+        assert machine.agent.next_certificate() == following
 
     def test_a_refusal(self, machine: Machine, cluster: FakeCluster):
         cluster.fail = True
         with pytest.raises(UnitError, match="forbidden"):
-            _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW)
+            _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
 
 
 class TestBind:

@@ -36,6 +36,30 @@ class TestActions:
         assert found["agrees"] == "false"
         assert json.loads(found["regions"]) == {"palermo": {"differences": 2}}
 
+    def test_new_credentials(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        before = len(machine.calls)
+        assert run(ctx, out, "rotate-credentials")["rotated"] == "federation-dns/0"
+        done = machine.calls[before:]
+        # The token of before ends when the agent has started with the new one.
+        assert [call for call in done if call.startswith(("renew", "start", "end"))] == [
+            "renew",
+            "start True True",
+            "end older token",
+        ]
+        assert not machine.kept().restart
+
+    def test_new_credentials_that_are_not_there_yet(self, ctx: Context, machine: FakeMachine):
+        out = again(ctx, state())
+        machine.fail["kubeconfig"] = "no answer in time"
+        with pytest.raises(testing.ActionFailed, match="tried again by each hook: no answer"):
+            _ = run(ctx, out, "rotate-credentials")
+        assert machine.kept().restart
+        machine.fail.clear()
+        _ = again(ctx, out)
+        assert machine.calls[-1] == "end older token"
+        assert not machine.kept().restart
+
     @pytest.mark.parametrize(
         ("action", "params", "call"),
         [
