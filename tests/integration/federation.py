@@ -144,11 +144,15 @@ class Federation:
         """Give the federation's DNS zone."""
         return str(self.host.config("federation-dns")["zone"])
 
+    def nameserver(self, region: str) -> str:
+        """Give the address of a region's name server, which is its agent's."""
+        unit = next(iter(self.model(region).status().apps["federation-dns"].units.values()))
+        return unit.public_address
+
     def answers(self, region: str, name: str) -> set[str]:
         """Ask a region's name server for the addresses of a name below the zone."""
-        unit = next(iter(self.model(region).status().apps["federation-dns"].units.values()))
         query = dns.message.make_query(f"{name}.{self.zone()}", dns.rdatatype.A)
-        answer = dns.query.udp(query, unit.public_address, timeout=3)
+        answer = dns.query.udp(query, self.nameserver(region), timeout=3)
         return {
             record.to_text()
             for records in answer.answer
