@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -27,6 +28,10 @@ LOCK = ROOT / "requirements" / "charmcraft.txt"
 APT_MODULES = ("apt", "apt_pkg", "apt_inst", "aptsources")
 PYTHON = "/usr/bin/python3"
 PACK_SECONDS = 900
+# Of a packed charm: each region's controller fetches it anew with each revision.
+MOST_BYTES = 60_000_000
+# Of `charmcraft analyse`: attributes are told, linters are content or have nothing to look at.
+FINE = {"ok", "nonapplicable", "ignored", "python", "operator"}
 OS_RELEASE = (
     'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\n'
 )
@@ -148,7 +153,35 @@ def build(
     packed = sorted(copy.glob("*.charm"))
     if len(packed) != 1:
         raise PackError(f"charmcraft left {len(packed)} files for {charm.name}, not one")
+    if charm.is_relative_to(ROOT / "charms"):
+        check(packed[0], charmcraft, scratch)
     return packed[0]
+
+
+def check(packed: pathlib.Path, charmcraft: pathlib.Path, scratch: pathlib.Path) -> None:
+    """See that a packed charm keeps to its size, and that charmcraft finds nothing in it.
+
+    Raises:
+        PackError: with each finding.
+    """
+    size = packed.stat().st_size
+    if size > MOST_BYTES:
+        raise PackError(f"{packed.name} has {size:,} bytes; at most {MOST_BYTES:,} are allowed")
+    path = f"{charmcraft.parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    text = run(
+        [charmcraft, "analyse", packed, "--format", "json"],
+        what=f"charmcraft analyse of {packed.name}",
+        environment={"LANG": "C.UTF-8", "PATH": path, "HOME": str(scratch)},
+        accept=(0, 2, 3),
+    )
+    found = [
+        f"  {each['name']}: {each['result']}: {each['text']}"
+        for each in json.loads(text[text.index("[") :])
+        if each["result"] not in FINE
+    ]
+    if found:
+        findings = "\n".join(found)
+        raise PackError(f"charmcraft analyse of {packed.name} found:\n{findings}")
 
 
 def charmcraft_environment(cache: pathlib.Path) -> pathlib.Path:
@@ -217,8 +250,13 @@ def run(
     what: str,
     cwd: pathlib.Path | None = None,
     environment: dict[str, str] | None = None,
-) -> None:
-    """Run one command, bounded; on failure say what failed with the end of its output."""
+    accept: tuple[int, ...] = (0,),
+) -> str:
+    """Run one command, bounded, and give what it wrote.
+
+    Raises:
+        PackError: it failed, with the end of what it wrote.
+    """
     try:
         done = subprocess.run(
             [str(word) for word in command],
@@ -235,8 +273,9 @@ def run(
         raise PackError(f"{what}: {error.filename} is not there") from error
     except subprocess.TimeoutExpired as error:
         raise PackError(f"{what} did not end within {PACK_SECONDS} s") from error
-    if done.returncode != 0:
+    if done.returncode not in accept:
         raise PackError(f"{what} failed ({done.returncode}):\n{done.stdout[-3000:]}")
+    return done.stdout
 
 
 def say(text: str) -> None:
