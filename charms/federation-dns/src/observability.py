@@ -1,34 +1,20 @@
 """What the collector of this machine is told: where the metrics are, rules, a dashboard."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from federation_interfaces.cos_agent import (
-    CosAgentConfig,
-    CosAgentUnitData,
-    Topology,
-    alert_rules,
-    dashboard,
-    scrape_job,
-)
+from federation_interfaces import cos_agent
+from federation_interfaces.cos_agent import CosAgentUnitData, Topology
 
 SOURCE = Path(__file__).parent
-RULES = SOURCE / "prometheus_alert_rules"
 DASHBOARDS = SOURCE / "grafana_dashboards"
 WITNESS_LEAVES_OUT = "name-server"
 """The group of rules that a witness has no metrics for."""
 
 
-def rules(topology: Topology, *, witness: bool = False) -> dict[str, Any]:
+def rules(topology: Topology) -> dict[str, Any]:
     """Return all rules for this application."""
-    groups: list[Mapping[str, Any]] = []
-    for path in sorted(RULES.glob("*.yaml")):
-        whole: dict[str, Any] = yaml.safe_load(path.read_text())
-        groups += [g for g in whole["groups"] if not witness or g["name"] != WITNESS_LEAVES_OUT]
-    return alert_rules({"groups": groups}, topology)
+    return cos_agent.rules_of(SOURCE, topology)
 
 
 def unit_data(topology: Topology, target: str, *, witness: bool) -> CosAgentUnitData:
@@ -39,13 +25,5 @@ def unit_data(topology: Topology, target: str, *, witness: bool) -> CosAgentUnit
         target: HOST:PORT of the agent's metrics.
         witness: whether this agent has no name server.
     """
-    return CosAgentUnitData(
-        config=CosAgentConfig(
-            metrics_alert_rules=rules(topology, witness=witness),
-            metrics_scrape_jobs=[scrape_job("federation-dns", [target])],
-            dashboards=[
-                dashboard(json.loads(path.read_text()), topology.charm)
-                for path in sorted(DASHBOARDS.glob("*.json"))
-            ],
-        )
-    )
+    without = (WITNESS_LEAVES_OUT,) if witness else ()
+    return cos_agent.unit_data(SOURCE, topology, "federation-dns", target, without=without)

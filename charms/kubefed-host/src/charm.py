@@ -9,6 +9,7 @@ from backup_actions import BackupActions
 from control_planes import ControlPlanes
 from federation_interfaces import DatabagError, RegionHealthUnitData
 from federation_interfaces.access import Access
+from federation_interfaces.cos_agent import CosAgentUnitData, Topology
 from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
@@ -24,6 +25,7 @@ from upstream_actions import UpstreamActions
 logger = logging.getLogger(__name__)
 
 REGION_HEALTH = "region-health"
+COS_AGENT = "cos-agent"
 
 
 class KubefedHostCharm(ops.CharmBase):
@@ -49,7 +51,7 @@ class KubefedHostCharm(ops.CharmBase):
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
-        for name in (MEMBERS, REGION_HEALTH, REPLICAS):
+        for name in (MEMBERS, REGION_HEALTH, REPLICAS, COS_AGENT):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
         observed += self.cluster.events()
         for name in (MEMBERS, REGION_HEALTH):
@@ -119,13 +121,34 @@ class KubefedHostCharm(ops.CharmBase):
         else:
             self.host.stand_down()
         self.host.end_older_tokens(access, settings, unit)
+        self._publish_metrics(settings)
         self.unit.set_workload_version(self.control_planes.version(settings))
 
     def _run_embedded(self, settings: Settings, *, restart: bool) -> None:
         self.host.ensure_region_health(self._agents())
+        self.host.ensure_service(settings, self._address(), restart=restart)
+
+    def _address(self) -> str:
+        """Return the unit's own address; its controller's metrics are there."""
         binding = self.model.get_binding(REPLICAS)
         address = binding.network.bind_address if binding else None
-        self.host.ensure_service(settings, str(address or "127.0.0.1"), restart=restart)
+        return str(address or "127.0.0.1")
+
+    def _publish_metrics(self, settings: Settings) -> None:
+        """Tell the collector of this machine where the metrics are: upstream's are a pod's."""
+        relations = self.model.relations[COS_AGENT]
+        if not relations:
+            return
+        given = CosAgentUnitData()
+        if self.control_planes.embedded_runs():
+            import host_observability  # what it reads and packs is not needed in each hook
+
+            host = self._address()
+            host = f"[{host}]" if ":" in host else host
+            topology = Topology(self.model.name, self.model.uuid, self.app.name, self.meta.name)
+            given = host_observability.unit_data(topology, f"{host}:{settings.metrics_port}")
+        for relation in relations:
+            _ = given.dump(relation.data[self.unit])
 
     def _agents(self) -> list[RegionHealthUnitData] | None:
         """Return the agents that can be asked; None where no such relation exists."""

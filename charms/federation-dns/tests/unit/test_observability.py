@@ -1,10 +1,7 @@
 """What the collector gets, and whether rules and dashboard are about metrics that there are."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +17,13 @@ from federation_dns.agent import Agent
 from federation_dns.config import read_config
 from federation_dns.metrics import AgentCollector
 from federation_interfaces.cos_agent import CosAgentUnitData, Topology, unpack
+from federation_interfaces.testing import check_with_promtool, promtool
 from ops import testing
 
 TOPOLOGY = Topology("palermo", "11111111-2222-4333-8444-555555555555", "dns", "federation-dns")
 ALERTS = Path(__file__).parent / "alerts/federation-dns.yaml"
 METRIC = re.compile(r"\bfederation_dns_\w+")
 COS = 9400
-
-
-def promtool() -> str | None:
-    """The program, where the bootstrap puts it or the system has it."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return shutil.which("promtool", path=f"{os.environ['PATH']}:{cache}/federation-lab/promtool")
 
 
 class TestRelation:
@@ -156,13 +148,4 @@ class TestNames:
 
 @pytest.mark.skipif(promtool() is None, reason="needs promtool: tools/bootstrap brings it")
 def test_the_rules_fire_when_they_should(tmp_path: Path):
-    program = promtool() or ""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(yaml.safe_dump(observability.rules(TOPOLOGY)))
-    text = ALERTS.read_text().replace("%%juju_topology%%", TOPOLOGY.matchers)
-    (tmp_path / "test.yaml").write_text(text)
-    for words in (["check", "rules", str(rules)], ["test", "rules", str(tmp_path / "test.yaml")]):
-        done = subprocess.run(
-            [program, *words], capture_output=True, text=True, check=False, timeout=60
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    check_with_promtool(tmp_path, observability.rules(TOPOLOGY), ALERTS.read_text(), TOPOLOGY)

@@ -10,8 +10,9 @@ import base64
 import copy
 import json
 import lzma
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -95,6 +96,47 @@ def alert_rules(whole: dict[str, Any], topology: Topology) -> dict[str, Any]:
             rule["expr"] = rule["expr"].replace(TOPOLOGY, topology.matchers)
             rule["labels"] = {**rule.get("labels", {}), **topology.labels}
     return found
+
+
+def rules_of(source: Path, topology: Topology, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return all rules of a charm for this application.
+
+    Args:
+        source: the charm's src; its prometheus_alert_rules are read.
+        topology: whose metrics these are.
+        without: groups of rules that this unit has no metrics for.
+    """
+    import yaml
+
+    groups: list[dict[str, Any]] = []
+    for path in sorted(source.glob("prometheus_alert_rules/*.yaml")):
+        whole: dict[str, Any] = yaml.safe_load(path.read_text())
+        groups += [group for group in whole["groups"] if group["name"] not in without]
+    return alert_rules({"groups": groups}, topology)
+
+
+def unit_data(
+    source: Path, topology: Topology, job: str, target: str, *, without: Collection[str] = ()
+) -> CosAgentUnitData:
+    """Return what a unit's databag is to hold.
+
+    Args:
+        source: the charm's src, with its rules and dashboards.
+        topology: whose metrics these are.
+        job: the scrape job's name.
+        target: HOST:PORT of the metrics.
+        without: groups of rules that this unit has no metrics for.
+    """
+    return CosAgentUnitData(
+        config=CosAgentConfig(
+            metrics_alert_rules=rules_of(source, topology, without=without),
+            metrics_scrape_jobs=[scrape_job(job, [target])],
+            dashboards=[
+                dashboard(json.loads(path.read_text()), topology.charm)
+                for path in sorted(source.glob("grafana_dashboards/*.json"))
+            ],
+        )
+    )
 
 
 def dashboard(whole: dict[str, Any], charm: str) -> str:

@@ -1,12 +1,18 @@
 """For tests of charms: what a control plane publishes, certificates, and whose `charm` it is."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from federation_interfaces.cos_agent import TOPOLOGY, Topology
 
 CERTIFICATES = (
     """\
@@ -107,3 +113,37 @@ def own_module(
         monkeypatch.setitem(sys.modules, "charm", charm)
 
     return pytest_pycollect_makemodule, this_charm
+
+
+def promtool() -> str | None:
+    """Return Prometheus' tool, where the bootstrap puts it or the system has it."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return shutil.which("promtool", path=f"{os.environ['PATH']}:{cache}/federation-lab/promtool")
+
+
+def check_with_promtool(
+    folder: Path, rules: dict[str, Any], tests: str, topology: Topology
+) -> None:
+    """See that rules are valid and fire when their tests say.
+
+    Args:
+        folder: an empty one.
+        rules: a rule file's content.
+        tests: for `promtool test rules`, with the topology's place in each series.
+        topology: the rules'.
+    """
+    import yaml
+
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (folder / "test.yaml").write_text(tests.replace(TOPOLOGY, topology.matchers))
+    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "test.yaml"]):
+        done = subprocess.run(
+            [promtool() or "", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            pytest.fail(done.stdout + done.stderr, pytrace=False)

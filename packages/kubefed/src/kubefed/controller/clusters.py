@@ -28,7 +28,12 @@ from kubefed.controller.client import (
 from kubefed.controller.health import Probe, Track
 from kubefed.controller.informer import FAILURES, Informer, Source
 from kubefed.controller.left_behind import LeftBehind
-from kubefed.controller.member_cluster import MemberCluster, connection, token_only
+from kubefed.controller.member_cluster import (
+    MemberCluster,
+    connection,
+    token_end,
+    token_only,
+)
 from kubefed.controller.metrics import NOT_READY, OFFLINE, READY
 from kubefed.controller.objects import (
     Json,
@@ -254,6 +259,7 @@ class Clusters:
         log.info("cluster %s left", name)
         self.left_behind.drop(name)
         self._metrics.cluster(name, "")
+        self._metrics.token(name, None)
         if member.task is not None:
             member.task.cancel()
         if self._group is not None:
@@ -297,6 +303,7 @@ class Clusters:
                     wanted.context()
             member.malformed = ""
             member.client.configure(wanted)
+            self._metrics.token(member.name, token_end(wanted.token))
         except MalformedError as error:
             member.malformed = str(error)
             self._events.warning(member.obj, "MalformedClusterConfig", member.malformed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import TYPE_CHECKING
 
 from kubefed.api.names import TOKEN_KEY, TlsValidation
@@ -67,6 +69,19 @@ class MemberCluster:
     def labels(self) -> dict[str, str]:
         """The labels of its KubeFedCluster."""
         return labels(self.obj)
+
+
+def token_end(token: str) -> float | None:
+    """Give the time (Unix) at which a token says that it ends, None where it says none.
+
+    A JSON Web Token's claims (RFC 7519) are read, not verified: that is for the API server.
+    """
+    try:
+        claims = token.split(".")[1]
+        end = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
+        return float(end)
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def connection(cluster: Json, secret: Json | None) -> Connection:

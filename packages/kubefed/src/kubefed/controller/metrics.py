@@ -127,6 +127,12 @@ class Metrics:
             "Writes put off since somebody else changes the object again and again.",
             registry=own,
         )
+        self.token_ends = Gauge(
+            "kubefed_member_token_end_timestamp_seconds",
+            "When a member's token ends, as it says itself.",
+            ["cluster"],
+            registry=own,
+        )
         self.leader = Gauge("kubefed_leader", "1 while this process is the leader.", registry=own)
         self.frozen = Gauge(
             "kubefed_placement_frozen",
@@ -142,6 +148,14 @@ class Metrics:
             else:
                 with contextlib.suppress(KeyError):
                     self.clusters.remove(each, name)
+
+    def token(self, name: str, end: float | None) -> None:
+        """Note when a member's token ends, None where that isn't known or it is no member."""
+        if end is not None:
+            self.token_ends.labels(name).set(end)
+            return
+        with contextlib.suppress(KeyError):
+            self.token_ends.remove(name)
 
     def queue(self, name: str, workers: int) -> QueueMetrics:
         """Give the metrics of one controller and its work queue."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
+from kubefed.controller.member_cluster import token_end
 from kubefed.controller.metrics import ERROR, READY, SUCCESS, Metrics
 from prometheus_client import generate_latest
 
@@ -55,6 +59,35 @@ def test_a_cluster_has_one_state_and_none_when_it_left() -> None:
     assert states == {"ready": 1, "notready": 0, "offline": 0}
     metrics.cluster("one", "")
     assert not [name for name in scraped(metrics) if "kubefedcluster_total" in name]
+
+
+def test_when_a_members_token_ends() -> None:
+    metrics = Metrics()
+    name = 'kubefed_member_token_end_timestamp_seconds{cluster="one"}'
+    metrics.token("one", 1790000000.0)
+    assert scraped(metrics)[name] == 1790000000.0
+    metrics.token("one", None)
+    metrics.token("one", None)
+    assert name not in scraped(metrics)
+
+
+@pytest.mark.parametrize(
+    ("claims", "end"),
+    [
+        (b'{"exp": 1790000000, "sub": "x"}', 1790000000.0),
+        (b'{"sub": "of a Secret, which has no end"}', None),
+        (b'{"exp": null}', None),
+        (b"[]", None),
+        (b"no JSON", None),
+    ],
+)
+def test_what_a_token_says_of_its_end(claims: bytes, end: float | None) -> None:
+    middle = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    assert token_end(f"e30.{middle}.c2ln") == end
+
+
+def test_a_token_of_another_form_has_no_end() -> None:
+    assert [token_end(text) for text in ("", "word", "a.b.c", "a.\xff.c")] == [None] * 4
 
 
 def test_a_controllers_work_is_counted() -> None:
