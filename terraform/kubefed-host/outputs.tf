@@ -5,7 +5,9 @@ output "app_name" {
 
 output "provides" {
   description = "Endpoints that it provides."
-  value       = {}
+  value = {
+    cos_agent = "cos-agent"
+  }
 }
 
 output "requires" {

@@ -80,7 +80,7 @@ locals {
     ["opentelemetry-collector:cos-agent", "kubernetes-control-plane:cos-agent"],
     ["opentelemetry-collector:cos-agent", "kubernetes-worker:cos-agent"],
     ["opentelemetry-collector:cos-agent", "federation-dns:cos-agent"],
-    ["opentelemetry-collector:juju-info", "kubefed-host:juju-info"],
+    ["opentelemetry-collector:cos-agent", "kubefed-host:cos-agent"],
     ["opentelemetry-collector:juju-info", "kubefed-member:juju-info"],
   ]
   # By the name of the offer in the variable `cos`.
