@@ -219,7 +219,9 @@ class Controller:
 
     async def _start(self, model: Model, machine: MachineState) -> None:
         found = await asyncio.to_thread(self.provider.find, model.name, machine.name)
-        if found is None:
+        # One that never ran was being made when the controller ended: it is made to its end. One
+        # that ran and is down was killed, and stays so.
+        if found is None or machine.status.current != "running":
             machine.status = Status(current="provisioning", since=self.now())
             try:
                 found = await asyncio.to_thread(self.provider.create, model.name, machine.name)

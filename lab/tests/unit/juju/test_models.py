@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -187,3 +188,39 @@ class TestOrder:
         _ = self.dying(controller)
         await self.until(controller, lambda: not controller.state.models)
         assert self.provider.said.count("remove catania") == 3
+
+
+class Down(Slow):
+    """A provider that knows each machine, none of which runs."""
+
+    def find(self, region: str, name: str) -> Machine | None:
+        return cast("Machine", Found(alive=False))
+
+    def create(self, region: str, name: str) -> Machine:
+        self.said.append(f"make {name}")
+        return cast("Machine", Found(alive=True))
+
+
+@dataclass
+class Found:
+    """A machine that was made before."""
+
+    alive: bool
+    address: str = "192.0.2.10"
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [("pending", ["make catania-0"]), ("provisioning", ["make catania-0"]), ("running", [])],
+)
+async def test_a_machine_whose_making_was_broken_off_is_made_and_a_killed_one_is_not(
+    tmp_path: Path, before: str, said: list[str]
+) -> None:
+    world, provider = World(), Down(tmp_path)
+    world.deploy(world.here, OFFERING)
+    (machine,) = world.here.machines.values()
+    machine.status.current = before
+    controller = Controller(tmp_path / "juju", provider, lambda: START)
+    await controller._start(world.here, machine)  # pyright: ignore[reportPrivateUsage]
+    assert provider.said == said
+    assert machine.status.current == "running"
