@@ -236,6 +236,4 @@ def test_users_notice_nothing_once_the_answer_has_changed(wan: Wan) -> None:
     assert after.count("") == 0
     assert {name for at, name in user.visits if changed <= at < ended} <= {"catania", "palermo"}
     assert {"catania", "napoli", "palermo"} <= {name for _, name in user.visits}
-    for place in wan.others():
-        place.api.drop("services", ("shop", "shop"))
-    eventually(lambda: not any(p.ask(SHOP) for p in wan.others()), SOON, "closed")
+    # The shop stays: after the deletions of the first test the delete guard would keep its name.
