@@ -128,7 +128,9 @@ class Site:
         for place in wan.places.values():
             conftest.eventually(lambda place=place: signed(place), 90, f"{place.name} is signed")
             place.start_agent()
-            wan.eyes[place.name] = wans.Eye(place)
+            wan.eyes[place.name] = wans.Eye(
+                place, wans.WEB, lambda place=place: wans.enter(place.namespace)
+            )
         wan.whole()
         for resolver in self.resolvers.values():
             resolver.start()
