@@ -8,9 +8,8 @@ import federation_backup
 import federation_types
 import kubefed_host
 import ops
-from federation_interfaces.access import Access, AccessMissingError
+from federation_interfaces.access import Access
 from federation_interfaces.cluster import ClusterError
-from federation_interfaces.databag import config_error
 from federation_register import NotReadyError
 from handover import Handover
 from kubefed_host import HostError, Settings
@@ -47,7 +46,8 @@ class BackupActions(ops.Object):
     def _on_restore(self, event: ops.ActionEvent) -> None:
         path = Path(str(event.params["path"]))
         try:
-            settings, access = self._ready()
+            # A restore needs no federation that is there.
+            settings, access = self._charm.actions.leading()
             self._refuse_upstream(access, settings)
             key, overwrite = self._key(settings), bool(event.params["overwrite"])
             done = federation_backup.put_back(access, settings, key, path, overwrite=overwrite)
@@ -71,26 +71,10 @@ class BackupActions(ops.Object):
 
     def installed(self) -> tuple[Settings, Access]:
         """Return what an action on a federation that is there needs; raises NotReadyError."""
-        found = self._ready()
+        found = self._charm.actions.leading()
         if self._charm.register.shared().installed is None:
             raise NotReadyError("the federation's API is not installed yet")
         return found
-
-    def _ready(self) -> tuple[Settings, Access]:
-        """Return what both need; a restore needs no federation that is there.
-
-        Raises:
-            NotReadyError: the text says what is missing.
-        """
-        if not self._charm.unit.is_leader():
-            raise NotReadyError("run this action on the leader: kubefed-host/leader")
-        try:
-            settings = self._charm.settings()
-            return settings, self._charm.cluster.access(settings)
-        except ValueError as error:
-            raise NotReadyError(f"the configuration is refused: {config_error(error)}") from error
-        except AccessMissingError as error:
-            raise NotReadyError(str(error)) from error
 
     def _refuse_upstream(self, access: Access, settings: Settings) -> None:
         """Refuse to put objects before a control plane that can't be told to pause.

@@ -34,18 +34,25 @@ class HostActions(ops.Object):
         observe(charm.on.list_clusters_action, self._on_list_clusters)
         observe(charm.on.get_kubeconfig_action, self._on_get_kubeconfig)
 
-    def ready(self) -> tuple[Settings, Access]:
-        """Return what every action needs; raises NotReadyError."""
-        if not self._charm.unit.is_leader():
-            raise NotReadyError("run this action on the leader: kubefed-host/leader")
+    def given(self) -> tuple[Settings, Access]:
+        """Return what an action on any unit needs; raises NotReadyError."""
         try:
             settings = self._charm.settings()
+            return settings, self._charm.cluster.access(settings)
         except ValueError as error:
             raise NotReadyError(f"the configuration is refused: {config_error(error)}") from error
-        try:
-            access = self._charm.cluster.access(settings)
         except AccessMissingError as error:
             raise NotReadyError(str(error)) from error
+
+    def leading(self) -> tuple[Settings, Access]:
+        """Return what an action of the leader needs; raises NotReadyError."""
+        if not self._charm.unit.is_leader():
+            raise NotReadyError("run this action on the leader: kubefed-host/leader")
+        return self.given()
+
+    def ready(self) -> tuple[Settings, Access]:
+        """Return what an action on the members needs; raises NotReadyError."""
+        settings, access = self.leading()
         if self._register.shared().installed is None or not self._charm.host.charm_token():
             raise NotReadyError("the federation's API is not installed yet")
         return settings, access

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import kubefed_host
 import ops
-from federation_interfaces.access import AccessMissingError
 from federation_interfaces.databag import config_error
+from federation_register import NotReadyError
 from kubefed_host import HostError
 
 if TYPE_CHECKING:
@@ -22,26 +22,22 @@ class TokenActions(ops.Object):
 
     def _on_rotate_tokens(self, event: ops.ActionEvent) -> None:
         charm = self._charm
-        try:
-            settings = charm.settings()
-            name = charm.host_cluster(settings)
-            access = charm.cluster.access(settings)
-        except ValueError as error:
-            event.fail(f"the configuration is refused: {config_error(error)}")
-            return
-        except AccessMissingError as error:
-            event.fail(str(error))
-            return
-        if charm.register.shared().installed is None:
-            event.fail("the federation's API is not installed yet, so there is no token to rotate")
-            return
         results: dict[str, object] = {"rotated": charm.unit.name}
         try:
+            settings, access = charm.actions.given()
+            name = charm.host_cluster(settings)
+            if charm.register.shared().installed is None:
+                raise NotReadyError(
+                    "the federation's API is not installed yet, so there is no token to rotate"
+                )
             charm.run_controller(access, settings, name, renew=True)
             if event.params["kubeconfigs"]:
                 ended = kubefed_host.end_user_kubeconfigs(access, settings)
                 results["kubeconfigs-ended"] = ended
-        except HostError as error:
+        except ValueError as error:
+            event.fail(f"the configuration is refused: {config_error(error)}")
+            return
+        except (HostError, NotReadyError) as error:
             event.fail(str(error))
             return
         renew_at = charm.host.renewal().renew_at
