@@ -8,7 +8,6 @@ in the Lease ends.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import socket
 import threading
 import time
@@ -19,7 +18,7 @@ from kubefed import errors
 from kubefed.api import NAMESPACE, Manifest
 from kubefed.api.names import CONTROLLER_NAME
 from kubefed.clients import Resources
-from kubefed.controller.leader import DURATION, LEASE, RENEW_DEADLINE
+from kubefed.controller.leader import DURATION, LEASE, RENEW_DEADLINE, held_by
 
 RENEW_SECONDS = 1.0
 _ATTEMPTS = 10
@@ -89,29 +88,11 @@ class Held:
             self._until = 0.0
             return holder
         if lease is None:
-            _ = self._host.create(LEASE, self._lease(None))
+            _ = self._host.create(LEASE, held_by(self._identity, self._namespace, {}))
         else:
-            _ = self._host.replace(LEASE, self._lease(lease))
+            _ = self._host.replace(LEASE, held_by(self._identity, self._namespace, lease))
         self._until = began + RENEW_DEADLINE
         return holder
-
-    def _lease(self, before: Manifest | None) -> Manifest:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        known = (before or {}).get("spec") or {}
-        same = known.get("holderIdentity") == self._identity
-        return {
-            "apiVersion": LEASE.api_version,
-            "kind": LEASE.kind,
-            "metadata": (before or {}).get("metadata")
-            or {"name": CONTROLLER_NAME, "namespace": self._namespace},
-            "spec": {
-                "holderIdentity": self._identity,
-                "leaseDurationSeconds": int(DURATION),
-                "acquireTime": known.get("acquireTime") if same else now,
-                "renewTime": now,
-                "leaseTransitions": int(known.get("leaseTransitions") or 0) + (not same),
-            },
-        }
 
 
 @contextlib.contextmanager

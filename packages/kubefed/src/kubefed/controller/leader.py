@@ -51,6 +51,32 @@ def _now() -> float:
     return time.monotonic()
 
 
+def held_by(identity: str, namespace: str, before: Json) -> Json:
+    """Give the controllers' Lease as this holder writes it now.
+
+    Args:
+        identity: the holder's name.
+        namespace: where the Lease is.
+        before: the Lease as it was read, empty if there is none.
+    """
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    known = spec(before)
+    same = known.get("holderIdentity") == identity
+    transitions = int(known.get("leaseTransitions") or 0)
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "metadata": metadata(before) or {"name": CONTROLLER_NAME, "namespace": namespace},
+        "spec": {
+            "holderIdentity": identity,
+            "leaseDurationSeconds": int(DURATION),
+            "acquireTime": known.get("acquireTime") if same else now,
+            "renewTime": now,
+            "leaseTransitions": transitions if same or not before else transitions + 1,
+        },
+    }
+
+
 class Leader:
     """One candidate.
 
@@ -181,13 +207,18 @@ class Leader:
             if not error.not_found:
                 raise
             await self._client.request(
-                "POST", LEASE.path(self._namespace), body=self._lease({}), timeout_s=3
+                "POST",
+                LEASE.path(self._namespace),
+                body=held_by(self._identity, self._namespace, {}),
+                timeout_s=3,
             )
             return True
         if not self._free(lease):
             self._until = float("-inf")
             return False
-        await self._client.request("PUT", path, body=self._lease(lease), timeout_s=3)
+        await self._client.request(
+            "PUT", path, body=held_by(self._identity, self._namespace, lease), timeout_s=3
+        )
         return True
 
     def _free(self, lease: Json) -> bool:
@@ -196,25 +227,6 @@ class Leader:
             return True
         self._see(lease)
         return self._clock() >= self._free_at
-
-    def _lease(self, before: Json) -> Json:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        known = spec(before)
-        same = known.get("holderIdentity") == self._identity
-        transitions = int(known.get("leaseTransitions") or 0)
-        return {
-            "apiVersion": LEASE.api_version,
-            "kind": LEASE.kind,
-            "metadata": metadata(before)
-            or {"name": CONTROLLER_NAME, "namespace": self._namespace},
-            "spec": {
-                "holderIdentity": self._identity,
-                "leaseDurationSeconds": int(DURATION),
-                "acquireTime": known.get("acquireTime") if same else now,
-                "renewTime": now,
-                "leaseTransitions": transitions if same or not before else transitions + 1,
-            },
-        }
 
     async def release(self) -> None:
         """Give the lease back, so that the next needs not wait for its end."""
