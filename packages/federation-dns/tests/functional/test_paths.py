@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from .conftest import ZONE, endpoints, eventually, free_port, service
-from .wan import WEB, WITHDRAW, Place, Wan, enter
+from .wan import WEB, WITHDRAW, Place, Wan, enter, standing
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 NAMES = ("catania", "napoli", "palermo")
@@ -31,15 +31,8 @@ LAB_ID = int(os.environ.get("WAN_TEST_ID", "5"))
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Generator[Wan]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    made = Wan(tmp_path_factory.mktemp("paths"), NAMES, LAB_ID)
-    try:
-        made.start()
-        made.whole()
+    with standing(tmp_path_factory.mktemp("paths"), NAMES, LAB_ID) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 import pytest
 
 from .conftest import eventually
-from .wan import WEB, WITHDRAW, Wan, run
+from .wan import WEB, WITHDRAW, Wan, run, standing
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 NAMES = ("catania", "napoli", "palermo")
@@ -26,15 +26,8 @@ SOON = 25.0
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Generator[Wan]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    made = Wan(tmp_path_factory.mktemp("wan"), NAMES)
-    try:
-        made.start()
-        made.whole()
+    with standing(tmp_path_factory.mktemp("wan"), NAMES) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(autouse=True)

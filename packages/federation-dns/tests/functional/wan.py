@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from federation_lab.network import Network
 from federation_lab.paths import Paths
 
@@ -86,6 +87,20 @@ class Place(Region):
     def serial(self) -> str:
         """The zone's SOA, which changes with every update."""
         return "".join(self.ask(ZONE, "SOA"))
+
+
+@contextlib.contextmanager
+def standing(folder: Path, names: Iterable[str], lab_id: int = LAB_ID) -> Generator[Wan]:
+    """Give a whole `Wan`, gone at the end; without root the test is skipped."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    made = Wan(folder, names, lab_id)
+    try:
+        made.start()
+        made.whole()
+        yield made
+    finally:
+        made.stop()
 
 
 class Wan:
