@@ -132,7 +132,7 @@ class Old:
         address = self.federation.nameserver(region)
         zone, juju = self.federation.zone(), self.federation.model(region)
         # From the unit, since the key is good from the agent's address only.
-        old = "/root/rotation-test.key"
+        old = "/run/rotation-test.key"
         _ = juju.exec(f"install -m 600 /etc/bind/federation/tsig.key {old}", unit=DNS)
 
         def refused() -> bool:
