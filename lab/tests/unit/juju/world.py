@@ -6,7 +6,7 @@ from federation_lab.juju import charm, deployment, names, offers, planner, relat
 from federation_lab.juju.charm import Charm
 from federation_lab.juju.hookcontext import HookContext
 from federation_lab.juju.planner import Hook
-from federation_lab.juju.state import Model, State, Unit
+from federation_lab.juju.state import Model, State, Status, Unit
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -46,6 +46,7 @@ class World:
         app = deployment.deploy(self.state, model, wanted, self.now)
         for number, machine in enumerate(model.machines.values()):
             machine.address = f"10.0.0.{number + 10}"
+            machine.status = Status(current="running", since=self.now)
         return list(app.units.values())
 
     def relate(self) -> None:
