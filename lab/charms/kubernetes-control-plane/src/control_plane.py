@@ -150,6 +150,8 @@ def unit_text(
             f"ExecStart={' '.join(quote(word) for word in command)}",
             "Restart=always",
             "RestartSec=500ms",
+            # An API server that ends waits a minute for its watchers.
+            "TimeoutStopSec=5s",
             "",
             "[Install]",
             "WantedBy=multi-user.target",
@@ -214,7 +216,7 @@ class Workload:
         names = [*ControlPlane("", "", DIRECTORY, BINARIES).commands(), NODE_UNIT]
         here = [name for name in names if (UNITS / f"{name}.service").exists()]
         if here:
-            systemctl("disable", "--now", *here)
+            systemctl("disable", "--now", *reversed(here))
         for name in here:
             (UNITS / f"{name}.service").unlink()
         shutil.rmtree(DIRECTORY, ignore_errors=True)

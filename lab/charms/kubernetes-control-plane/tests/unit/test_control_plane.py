@@ -114,7 +114,7 @@ def test_removing_leaves_nothing(systemctl: Systemctl, tmp_path: Path) -> None:
     Workload().ensure(SETTINGS)
     systemctl.take()
     Workload().remove()
-    assert systemctl.take() == [["disable", *ALL]]
+    assert systemctl.take() == [["disable", *reversed(ALL)]]
     assert not (tmp_path / "lib").exists()
     assert list((tmp_path / "units").iterdir()) == []
     Workload().remove()
