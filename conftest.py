@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-STANDING_LAB = (
-    "tests/functional/test_high_availability.py",
-    "tests/functional/test_standing_lab.py",
-    "tests/integration/",
-)
-STANDING = "standing lab"
+# Two labs stand side by side, and the tests of the whole federation are shared out between them.
+STANDING = {
+    "standing lab": (
+        "tests/functional/test_high_availability.py",
+        "tests/functional/test_standing_lab.py",
+        "tests/integration/test_control_plane.py",
+        "tests/integration/test_rights.py",
+        "tests/integration/test_rotation.py",
+    ),
+    "second lab": ("tests/integration/",),
+}
+# Each file has what it needs for itself.
+BY_FILE = "packages/federation-dns/tests/functional/test_"
 SECONDS = "federation/seconds"
 # Of a test that has never run here.
 GUESSED_LAB, GUESSED_FUNCTIONAL, GUESSED_UNIT = 8.0, 3.0, 0.1
@@ -36,14 +43,17 @@ def group(nodeid: str) -> str:
     folder's tests have the same names.
     """
     path, _, _ = nodeid.partition("::")
-    if path.startswith(STANDING_LAB):
-        return STANDING
-    return str(PurePosixPath(path).parent) if "/functional/" in path else path
+    for name, paths in STANDING.items():
+        if path.startswith(paths):
+            return name
+    if path.startswith(BY_FILE) or "/functional/" not in path:
+        return path
+    return str(PurePosixPath(path).parent)
 
 
 def guess(nodeid: str) -> float:
     """Give how long a test may take that has never run here."""
-    if group(nodeid) == STANDING:
+    if group(nodeid) in STANDING:
         return GUESSED_LAB
     return GUESSED_FUNCTIONAL if "/functional/" in nodeid else GUESSED_UNIT
 
@@ -58,7 +68,7 @@ def places(nodeids: Iterable[str], took: Mapping[str, float]) -> dict[str, int]:
     seconds: collections.Counter[str] = collections.Counter()
     for nodeid in nodeids:
         seconds[group(nodeid)] += took.get(nodeid, guess(nodeid))
-    order = sorted(seconds, key=lambda name: (name != STANDING, -seconds[name], name))
+    order = sorted(seconds, key=lambda name: (name not in STANDING, -seconds[name], name))
     return {name: place for place, name in enumerate(order)}
 
 
@@ -66,6 +76,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put groups into their order, each in its own."""
     order = places((item.nodeid for item in items), _known(config))
     items.sort(key=lambda item: order[group(item.nodeid)])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End with a group what it had stood up: a lab or a control plane costs while it stands."""
+    if nextitem is not None and group(item.nodeid) != group(nextitem.nodeid):
+        # Else fixtures of the session end with the process. pytest has no public way to say it.
+        item.session._setupstate.teardown_exact(None)  # pyright: ignore[reportPrivateUsage]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

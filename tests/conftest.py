@@ -1,8 +1,8 @@
 """The standing lab that the tests of the whole federation share.
 
-`LAB_ID` (default 8) says which lab, `LAB_BIN` or `LAB_CACHE` where its programs are. With
-`LAB_KEEP=1` and `LAB_HOME` a lab that stands there is used and left standing, which saves the
-minute or two of `lab up` while tests are written.
+`LAB_ID` says which lab (default 10, and one more for each further process of pytest), `LAB_BIN`
+or `LAB_CACHE` where its programs are. With `LAB_KEEP=1` and `LAB_HOME` a lab that stands there is
+used and left standing, which saves the minute or two of `lab up` while tests are written.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ UP_SECONDS = 420.0
 DOWN_SECONDS = 90.0
 # Of a test with the lab; the first one waits for `lab up`, the last one for `lab down`.
 TEST_SECONDS = 900
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+LAB_ID = os.environ.get("LAB_ID") or str(10 + WORKER)
 
 
 class Lab:
@@ -74,7 +76,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     _require_machine()
     _require_charms()
     home = standing or tmp_path_factory.mktemp("lab")
-    found = Lab(home, os.environ.get("LAB_ID", "8"))
+    found = Lab(home, LAB_ID)
     with pytest.MonkeyPatch.context() as patch:
         # Jubilant starts the program with this process's environment.
         patch.setenv("LAB_HOME", found.environment["LAB_HOME"])
@@ -118,7 +120,7 @@ def _require_machine() -> None:
     if os.geteuid() != 0:
         pytest.skip("the lab makes network namespaces, which needs root")
     try:
-        network.require_namespaces(Plan(int(os.environ.get("LAB_ID", "8"))))
+        network.require_namespaces(Plan(int(LAB_ID)))
     except LabError as error:
         # Root, so it should work: a skip would hide the whole federation.
         pytest.fail(str(error), pytrace=False)

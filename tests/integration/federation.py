@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import json
 import ssl
 import time
@@ -37,10 +38,14 @@ class Cluster:
     authority: str
     token: str = dataclasses.field(repr=False)
 
+    @functools.cached_property
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.authority)
+
     def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """Send one request."""
         with httpx.Client(
-            verify=ssl.create_default_context(cadata=self.authority),
+            verify=self._context,
             headers={"Authorization": f"Bearer {self.token}"},
             timeout=10,
             trust_env=False,
@@ -88,6 +93,7 @@ class Federation:
         self._cloud = cloud
         self._seconds = seconds
         self._clusters: dict[str, Cluster] = {}
+        self._nameservers: dict[str, str] = {}
 
     @property
     def host_region(self) -> str:
@@ -146,8 +152,10 @@ class Federation:
 
     def nameserver(self, region: str) -> str:
         """Give the address of a region's name server, which is its agent's."""
-        unit = next(iter(self.model(region).status().apps["federation-dns"].units.values()))
-        return unit.public_address
+        if region not in self._nameservers:
+            unit = next(iter(self.model(region).status().apps["federation-dns"].units.values()))
+            self._nameservers[region] = unit.public_address
+        return self._nameservers[region]
 
     def answers(self, region: str, name: str) -> set[str]:
         """Ask a region's name server for the addresses of a name below the zone."""

@@ -12,6 +12,8 @@ from federation_lab.errors import LabError
 NAME = "federation-lab"
 # Their copies in the machines lie over the host's; a layer cannot contain its own upper layer.
 LAYERED = ("/etc", "/var", "/srv", "/opt", "/usr")
+# How many may stand side by side: each has a network of its own below 10.240.
+LABS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Paths:
     Attributes:
         home: state: records, disks of machines, logs. Mode 0700.
         cache: built programs; shared by all labs.
-        lab_id: 0 to 9; names and addresses derive from it.
+        lab_id: 0 to 29; names and addresses derive from it.
     """
 
     home: Path
@@ -53,11 +55,11 @@ def resolve(environ: Mapping[str, str], user_home: Path) -> Paths:
     """Decide a lab's paths from the environment.
 
     Raises:
-        LabError: LAB_ID isn't one digit, or LAB_HOME lies where it cannot.
+        LabError: LAB_ID is no number from 0 to 29, or LAB_HOME lies where it cannot.
     """
     text = environ.get("LAB_ID", "0") or "0"
-    if text not in set("0123456789"):
-        raise LabError(f"LAB_ID is {text!r}; it must be one digit, 0 to 9")
+    if text not in {str(number) for number in range(LABS)}:
+        raise LabError(f"LAB_ID is {text!r}; it must be a number from 0 to {LABS - 1}")
     lab_id = int(text)
     name = NAME if lab_id == 0 else f"{NAME}-{lab_id}"
     home = Path(environ.get("LAB_HOME") or user_home / ".local" / "share" / name)

@@ -35,7 +35,11 @@ def test_paths_by_default_and_by_environment() -> None:
 
 @pytest.mark.parametrize(
     ("environ", "reason"),
-    [({"LAB_ID": "12"}, "one digit"), ({"LAB_ID": "x"}, "digit"), ({"LAB_HOME": "h"}, "absolute")],
+    [
+        ({"LAB_ID": "30"}, "from 0 to 29"),
+        ({"LAB_ID": "x"}, "number"),
+        ({"LAB_HOME": "h"}, "absolute"),
+    ],
 )
 def test_refused_settings(environ: dict[str, str], reason: str) -> None:
     with pytest.raises(LabError, match=reason):

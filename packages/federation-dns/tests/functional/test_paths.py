@@ -26,12 +26,11 @@ NAMES = ("catania", "napoli", "palermo")
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 SOON = 60.0
 SHOP = f"shop.shop.svc.{ZONE}"
-LAB_ID = int(os.environ.get("WAN_TEST_ID", "5"))
 
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Generator[Wan]:
-    with standing(tmp_path_factory.mktemp("paths"), NAMES, LAB_ID) as made:
+    with standing(tmp_path_factory.mktemp("paths"), NAMES) as made:
         yield made
 
 

@@ -23,8 +23,9 @@ from federation_lab.paths import Paths
 from .conftest import FOREIGN, ZONE, FakeApi, Federation, Region, T, eventually
 from .eyes import Eye
 
-# `make test` runs labs 8 and 9 beside this one, and lab 5 for `test_paths.py`.
-LAB_ID = int(os.environ.get("WAN_TEST_ID", "6"))
+# A network for each of pytest's processes, beside those of the labs' tests.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+LAB_ID = int(os.environ.get("WAN_TEST_ID") or 20 + WORKER)
 MACHINE = 10
 CLONE_NEWNET = 0x40000000
 # How much shorter than in production the periods are.
@@ -90,11 +91,11 @@ class Place(Region):
 
 
 @contextlib.contextmanager
-def standing(folder: Path, names: Iterable[str], lab_id: int = LAB_ID) -> Generator[Wan]:
+def standing(folder: Path, names: Iterable[str]) -> Generator[Wan]:
     """Give a whole `Wan`, gone at the end; without root the test is skipped."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    made = Wan(folder, names, lab_id)
+    made = Wan(folder, names)
     try:
         made.start()
         made.whole()
@@ -109,11 +110,10 @@ class Wan:
     Args:
         folder: everything's files.
         names: the regions.
-        lab_id: which of the lab's networks; no two at a time may have the same.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str], lab_id: int = LAB_ID) -> None:
-        self.network = Network(Paths(folder, folder / "cache", lab_id))
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self.network = Network(Paths(folder, folder / "cache", LAB_ID))
         self.network.remove()  # what a killed run left
         self.places: dict[str, Place] = {}
         for name in names:
