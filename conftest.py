@@ -33,7 +33,7 @@ BY_FILE = "packages/federation-dns/tests/functional/test_"
 SECONDS = "federation/seconds"
 # Of a test that has never run here.
 GUESSED_LAB, GUESSED_FUNCTIONAL, GUESSED_UNIT = 8.0, 3.0, 0.1
-_took: collections.Counter[str] = collections.Counter()
+_took: dict[str, float] = collections.defaultdict(float)
 
 
 def group(nodeid: str) -> str:
@@ -65,7 +65,7 @@ def places(nodeids: Iterable[str], took: Mapping[str, float]) -> dict[str, int]:
         nodeids: the tests.
         took: how many seconds each took before.
     """
-    seconds: collections.Counter[str] = collections.Counter()
+    seconds: dict[str, float] = collections.defaultdict(float)
     for nodeid in nodeids:
         seconds[group(nodeid)] += took.get(nodeid, guess(nodeid))
     order = sorted(seconds, key=lambda name: (name not in STANDING, -seconds[name], name))
