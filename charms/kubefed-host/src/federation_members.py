@@ -1,9 +1,10 @@
 """The members of the federation: what is known of each, joining and taking out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 from federation_interfaces.cluster import (
@@ -19,10 +20,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 CHECK_SECONDS = 10
 HOOK_CHECK_SECONDS = 2
+NAMED = 3
 
 
 class MemberError(Exception):
     """A member was not joined or taken out; the text names it and why."""
+
+
+class OrphansError(MemberError):
+    """A member holds objects of a federation that joining it would let go of."""
 
 
 class MemberRecord(BaseModel):
@@ -34,6 +40,7 @@ class MemberRecord(BaseModel):
             the reason in `error`.
         digest: of what it was joined with.
         error: why the last try to join, to renew or to leave failed.
+        held: an operator has to decide what becomes of the objects that it holds.
         ready: what the controller says of a joined cluster; None: nothing yet.
         message: why it says so.
         token_issued_at: of the token that the host cluster holds.
@@ -46,6 +53,7 @@ class MemberRecord(BaseModel):
     state: Literal["joined", "left", "failed"]
     digest: str = ""
     error: str = ""
+    held: bool = False
     ready: bool | None = None
     message: str = ""
     token_issued_at: AwareDatetime | None = None
@@ -94,6 +102,7 @@ def join(
     token: str,
     *,
     check_s: float,
+    release_orphans: bool,
 ) -> bool:
     """Register a member's cluster in the host cluster.
 
@@ -104,15 +113,18 @@ def join(
         data: what the member published.
         token: the member's, from its secret.
         check_s: for how long to ask the member's API at most.
+        release_orphans: register it though the host knows none of a federation's objects there,
+            which the controller lets go of then.
 
     Returns:
         True if anything changed.
 
     Raises:
+        OrphansError: it holds such objects; nothing was registered.
         MemberError: nothing was registered.
     """
-    from kubefed import membership
-    from kubefed.errors import KubefedError
+    from kubefed import clients, membership
+    from kubefed.errors import HoldsOrphans, KubefedError
 
     region, endpoint, authority = (
         data.region or "",
@@ -123,6 +135,10 @@ def join(
     try:
         # Registering asks too, with a longer bound than a hook has.
         _ = membership.check_endpoint(endpoint, authority, token, timeout_s=check_s)
+        if not release_orphans:
+            member = clients.from_token(endpoint, token, authority)
+            with contextlib.closing(member):
+                membership.refuse_orphans(api, member, cluster=region, namespace=namespace)
         return membership.register(
             api,
             cluster=region,
@@ -132,10 +148,20 @@ def join(
             labels=data.labels or {},
             namespace=namespace,
         )
+    except HoldsOrphans as error:
+        raise OrphansError(_orphans_text(region, error.objects)) from error
     except KubefedError as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()
+
+
+def _orphans_text(region: str, objects: Sequence[str]) -> str:
+    shown = ", ".join([*objects[:NAMED], *(["..."] if len(objects) > NAMED else [])])
+    return (
+        f"it holds objects of a federation of which this host has none ({shown}): run restore, or "
+        f"join-cluster cluster={region} release-orphans=true, which lets go of them"
+    )
 
 
 def leave(

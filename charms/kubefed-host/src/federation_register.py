@@ -7,7 +7,7 @@ import federation_members
 import ops
 from federation_interfaces import ISSUED_KEY, TOKEN_KEY, DatabagError, HostAppData, MemberAppData
 from federation_interfaces.access import Access
-from federation_members import MemberError, MemberRecord, ReplicasAppData
+from federation_members import MemberError, MemberRecord, OrphansError, ReplicasAppData
 from kubefed_host import Host, Settings
 
 logger = logging.getLogger(__name__)
@@ -181,7 +181,8 @@ class Register:
         joined = record is not None and record.state == "joined"
         check = federation_members.HOOK_CHECK_SECONDS
         try:
-            issued = self.join(data, access, settings, check_s=check)
+            # What the controller acts on already is not held up.
+            issued = self.join(data, access, settings, check_s=check, release_orphans=joined)
             records[region] = record_of(relation, region, digest, record, issued)
         except (MemberError, NotReadyError) as error:
             logger.warning("joining %s: %s", region, error)
@@ -191,6 +192,7 @@ class Register:
                 relation=relation.id,
                 state=state,
                 error=str(error),
+                held=isinstance(error, OrphansError),
                 token_issued_at=record.token_issued_at if record else None,
             )
 
@@ -201,14 +203,23 @@ class Register:
         settings: Settings,
         *,
         check_s: float,
+        release_orphans: bool,
     ) -> datetime | None:
         """Register a member's cluster.
+
+        Args:
+            data: what the member published.
+            access: the host cluster.
+            settings: the configuration.
+            check_s: for how long to ask the member's API at most.
+            release_orphans: also where the host knows none of a federation's objects there.
 
         Returns:
             When the token was minted that the host cluster holds now; None: the member is of a
             revision that does not say it.
 
         Raises:
+            OrphansError: it holds such objects; nothing was registered.
             MemberError: nothing was registered.
             NotReadyError: its token is not there yet.
         """
@@ -220,6 +231,7 @@ class Register:
             data,
             token,
             check_s=check_s,
+            release_orphans=release_orphans,
         )
         return issued
 
@@ -270,7 +282,10 @@ class Register:
                 numbers = f"{record.relation} and {relation.id}"
                 text = f"{data.region} is the name of two members (relations {numbers})"
                 found.append(ops.BlockedStatus(text))
-        trouble = [record.trouble for record in records.values() if record.trouble]
+        held = [record.trouble for record in records.values() if record.held]
+        if held:
+            found.append(ops.BlockedStatus("; ".join(held)))
+        trouble = [each.trouble for each in records.values() if each.trouble and not each.held]
         if trouble:
             found.append(ops.WaitingStatus("; ".join(trouble)))
         joined = sorted(each.region for each in records.values() if each.state == "joined")

@@ -63,7 +63,12 @@ class HostActions(ops.Object):
             settings, access = self.ready()
             relation, data = self._register.related(cluster)
             check = federation_members.CHECK_SECONDS
-            issued = self._register.join(data, access, settings, check_s=check)
+            record = self._register.records().get(cluster)
+            joined = record is not None and record.state == "joined"
+            release = joined or bool(event.params["release-orphans"])
+            issued = self._register.join(
+                data, access, settings, check_s=check, release_orphans=release
+            )
         except (MemberError, NotReadyError) as error:
             event.fail(f"{cluster} is not joined: {error}")
             return

@@ -17,7 +17,7 @@ from federation_interfaces.cluster import (
     Credential,
 )
 from federation_interfaces.testing import CA, kube_control_unit_data
-from federation_members import MemberError
+from federation_members import MemberError, OrphansError
 from kubefed_host import Host, HostError, Settings
 from ops import testing
 from upstream_facts import DIGEST_ANNOTATION, Facts
@@ -142,6 +142,7 @@ class World:
         self.fail_host = ""
         self.fail_join: dict[str, str] = {}
         self.fail_leave = ""
+        self.orphans: dict[str, str] = {}
         self.clusters: dict[str, dict[str, Any]] = {}
         self.story: list[str] = []
         """What was done to the host cluster and this unit's controller, in order."""
@@ -195,9 +196,12 @@ class World:
         token: str,
         *,
         check_s: float,
+        release_orphans: bool,
     ) -> bool:
         assert own_token == "own"
         region = data.region or ""
+        if region in self.orphans and not release_orphans:
+            raise OrphansError(self.orphans[region])
         if region in self.fail_join:
             raise MemberError(self.fail_join[region])
         self.calls.append(f"join {region} with {token} within {check_s}")
@@ -339,8 +343,10 @@ def act(ctx: Context, out: testing.State, name: str, **params: Any) -> testing.S
     return ctx.run(ctx.on.action(name, params=params), out)
 
 
-def join(ctx: Context, out: testing.State, cluster: str) -> testing.State:
-    return act(ctx, out, "join-cluster", cluster=cluster)
+def join(
+    ctx: Context, out: testing.State, cluster: str, *, release_orphans: bool = False
+) -> testing.State:
+    return act(ctx, out, "join-cluster", cluster=cluster, **{"release-orphans": release_orphans})
 
 
 def unjoin(ctx: Context, out: testing.State, cluster: str, **params: Any) -> testing.State:

@@ -300,8 +300,9 @@ class Fakes:
         token: str,
         *,
         check_s: float,
+        release_orphans: bool,
     ) -> bool:
-        del address, own_token, namespace, check_s
+        del address, own_token, namespace, check_s, release_orphans
         self.now.registered[data.region or ""] = token
         return True
 
@@ -382,7 +383,8 @@ class TestFederation:
         bus.settle()
         assert bus.registered == {}
         assert palermo.state.unit_status == ops.ActiveStatus("ready to join catania")
-        bus.run_host(bus.host_ctx.on.action("join-cluster", params={"cluster": "palermo"}))
+        params = {"cluster": "palermo", "release-orphans": False}
+        bus.run_host(bus.host_ctx.on.action("join-cluster", params=params))
         bus.settle()
         assert bus.registered == {"palermo": "palermo-2"}
         assert palermo.state.unit_status == ops.ActiveStatus("member of catania")

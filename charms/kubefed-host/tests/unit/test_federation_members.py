@@ -7,9 +7,9 @@ import pytest
 from federation_interfaces import MemberAppData
 from federation_interfaces.cluster import Cluster, ClusterAddress, ClusterError
 from federation_interfaces.testing import CA
-from federation_members import MemberError, MemberRecord, ReplicasAppData
+from federation_members import MemberError, MemberRecord, OrphansError, ReplicasAppData
 from kubefed import membership
-from kubefed.errors import TokenRefused
+from kubefed.errors import HoldsOrphans, TokenRefused
 
 ADDRESS = ClusterAddress("https://10.0.0.1:6443", CA)
 DATA = MemberAppData(
@@ -28,6 +28,7 @@ class Kubefed:
         self.error: Exception | None = None
         for name, answer in {
             "check_endpoint": "v1.35.4",
+            "refuse_orphans": None,
             "register": True,
             "unregister": ["Deployment shop/web"],
             "list_clusters": [],
@@ -49,15 +50,18 @@ def kubefed(monkeypatch: pytest.MonkeyPatch) -> Kubefed:
     return Kubefed(monkeypatch)
 
 
-def join() -> bool:
-    return federation_members.join(ADDRESS, "own", "fed", DATA, "word", check_s=2)
+def join(*, release_orphans: bool = False) -> bool:
+    return federation_members.join(
+        ADDRESS, "own", "fed", DATA, "word", check_s=2, release_orphans=release_orphans
+    )
 
 
 def test_joining_looks_first(kubefed: Kubefed):
     assert join()
-    assert [name for name, _ in kubefed.asked] == ["check_endpoint", "register"]
+    assert [name for name, _ in kubefed.asked] == ["check_endpoint", "refuse_orphans", "register"]
     assert kubefed.asked[0][1] == {"timeout_s": 2}
-    assert kubefed.asked[1][1] == {
+    assert kubefed.asked[1][1] == {"cluster": "palermo", "namespace": "fed"}
+    assert kubefed.asked[2][1] == {
         "cluster": "palermo",
         "api_endpoint": "https://api.palermo.example:6443",
         "ca_bundle": CA,
@@ -65,6 +69,23 @@ def test_joining_looks_first(kubefed: Kubefed):
         "labels": {"region": "palermo"},
         "namespace": "fed",
     }
+
+
+def test_what_joining_would_let_go_of_is_named_with_the_mends(kubefed: Kubefed):
+    held = ("Namespace shop", "Namespace till", "Deployment shop/web", "Service shop/web")
+    kubefed.error = HoldsOrphans("the package's words", objects=held)
+    with pytest.raises(OrphansError) as caught:
+        _ = join()
+    assert str(caught.value) == (
+        "it holds objects of a federation of which this host has none (Namespace shop, "
+        "Namespace till, Deployment shop/web, ...): run restore, or join-cluster "
+        "cluster=palermo release-orphans=true, which lets go of them"
+    )
+
+
+def test_who_lets_go_on_purpose_does_not_look(kubefed: Kubefed):
+    assert join(release_orphans=True)
+    assert [name for name, _ in kubefed.asked] == ["check_endpoint", "register"]
 
 
 def test_the_cause_is_named(kubefed: Kubefed):

@@ -19,6 +19,7 @@ KubefedError                    every text names the thing and the mend
 ├── TokenRefused            ... AskOperator: revoked, expired, of another cluster
 ├── RightsMissing           ... AskOperator
 ├── AlreadyMember           ... AskOperator: the same cluster under another name
+├── HoldsOrphans            ... AskOperator: it holds objects that joining would let go of
 └── NotInstalled            ... AskOperator: the host has no federation
 """
 
@@ -105,6 +106,18 @@ class RightsMissing(MembershipError, AskOperator):
 
 class AlreadyMember(MembershipError, AskOperator):
     """The same cluster is a member already, under another name."""
+
+
+class HoldsOrphans(MembershipError, AskOperator):
+    """A cluster holds objects of a federation, and the host knows none of them.
+
+    Attributes:
+        objects: the first of them.
+    """
+
+    def __init__(self, message: str, *, objects: tuple[str, ...]):
+        super().__init__(message)
+        self.objects = objects
 
 
 class NotInstalled(MembershipError, AskOperator):

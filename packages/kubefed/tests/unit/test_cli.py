@@ -24,6 +24,7 @@ VERBS = {
         "--host-cluster-name",
         "--secret-name",
         "--error-on-existing",
+        "--release-orphans",
         "--dry-run",
     ],
     "unjoin": ["--cluster-context", "--host-cluster-name", "--force", "--purge"],

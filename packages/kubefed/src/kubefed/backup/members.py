@@ -86,6 +86,8 @@ def rejoin(api: ApiClient, snapshot: Snapshot, name: str, host_name: str) -> Non
         labels=labels(entry),
         scope=Scope.NAMESPACED if snapshot.scope_is_namespaced else Scope.CLUSTER,
         secret_name=_secret_of(entry),
+        # What it holds has just been put back.
+        release_orphans=True,
     )
     if entry.get("status"):
         # A cluster that isn't known to be ready gets no replicas, and the others would get its.

@@ -83,6 +83,14 @@ def join(
             help="Whether joining a member again fails, or updates it (also written =false).",
         ),
     ] = True,
+    release_orphans: Annotated[
+        bool,
+        typer.Option(
+            "--release-orphans",
+            help="Join a cluster with objects of a federation of which the host has none; it lets "
+            "go of them.",
+        ),
+    ] = False,
 ) -> None:
     """Make a cluster a member of the federation."""
     lifetime = _lifetime(token_lifetime)
@@ -105,6 +113,7 @@ def join(
         scope=settings.scope,
         lifetime=lifetime,
         secret_name=secret_name,
+        release_orphans=release_orphans,
         dry_run=host.dry_run,
     )
     endpoint = api.configuration.host

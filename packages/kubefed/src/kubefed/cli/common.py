@@ -39,6 +39,7 @@ _GO_FLAGS = {
     "--overwrite": False,
     "--purge": False,
     "--rejoin": True,
+    "--release-orphans": False,
     "--undo": False,
 }
 _MANIFESTS = frozenset({".yaml", ".yml", ".json"})

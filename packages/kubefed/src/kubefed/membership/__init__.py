@@ -16,6 +16,7 @@ from kubefed.membership.member import (
     purge_objects,
     remove_member,
 )
+from kubefed.membership.orphans import held_orphans, refuse_orphans
 
 __all__ = [
     "Cluster",
@@ -27,6 +28,7 @@ __all__ = [
     "account_name",
     "check_endpoint",
     "forget",
+    "held_orphans",
     "identify",
     "join",
     "lasting_token",
@@ -36,6 +38,7 @@ __all__ = [
     "mint_token",
     "prepare_member",
     "purge_objects",
+    "refuse_orphans",
     "register",
     "remember",
     "remove_member",

@@ -26,6 +26,7 @@ from kubefed.clients import Resources
 from kubefed.membership.endpoint import identity_of
 from kubefed.membership.host import register, unregister
 from kubefed.membership.member import prepare_member, purge_objects, remove_member
+from kubefed.membership.orphans import refuse_orphans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,7 @@ def join(
     scope: str = Scope.CLUSTER,
     lifetime: timedelta | None = None,
     secret_name: str = "",
+    release_orphans: bool = False,
     dry_run: bool = False,
 ) -> datetime | None:
     """Make a cluster a member; a failure leaves nothing in a cluster that wasn't one before.
@@ -79,15 +81,22 @@ def join(
         scope: the federation's scope.
         lifetime: how long the token is to hold; None for one that doesn't end.
         secret_name: the name of the Secret for the token, if it must have a certain one.
+        release_orphans: join it though the host knows none of a federation's objects there, which
+            the controller lets go of then.
         dry_run: let the API servers of both check every step and do none.
 
     Returns:
         When the token ends; None if it doesn't, or in a dry run.
+
+    Raises:
+        errors.HoldsOrphans: it holds such objects.
     """
+    existed = Resources(host).get(KUBEFED_CLUSTER, names.cluster, names.namespace) is not None
+    if not (existed or release_orphans):
+        refuse_orphans(host, member, cluster=names.cluster, namespace=names.namespace, scope=scope)
     if dry_run:
         _try_join(host, member, names, kinds, labels, scope, secret_name)
         return None
-    existed = Resources(host).get(KUBEFED_CLUSTER, names.cluster, names.namespace) is not None
     keep = Resources(member).get(NAMESPACE, names.namespace) is not None
     parts = dataclasses.asdict(names)
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from api_harness import merged_kubeconfig
 from controller_harness import Api, Controller, Federation, clusters, eventually, federated
 from federation_lab.cluster.loopback import Programs
 from kubefed.api import (
@@ -70,10 +71,20 @@ class Restoring:
     def file(self) -> Path:
         return self.directory / "federation.backup"
 
-    def kubefed(self, *words: str, on: str = "host", status: int = 0) -> Any:
+    @property
+    def everywhere(self) -> Path:
+        """A kubeconfig with a context for each cluster, the host's current."""
+        path = self.directory / "all.kubeconfig"
+        planes = [api.plane for api in self.federation.apis.values()]
+        path.write_text(json.dumps(merged_kubeconfig(planes, "host")))
+        return path
+
+    def kubefed(
+        self, *words: str, on: str = "host", status: int = 0, config: Path | None = None
+    ) -> Any:
         """Run the command as an administrator does; give its answer, or what it complains of."""
         plane = self.federation.apis[on].plane
-        config = plane.directory / "admin.kubeconfig"
+        config = config or plane.directory / "admin.kubeconfig"
         command = [sys.executable, "-m", "kubefed.cli"]
         done = subprocess.run(
             [*command, *words, "--format", "json", f"--kubeconfig={config}"],
@@ -99,8 +110,7 @@ class Restoring:
         """Make federated objects of all sorts, and plain ones in a namespace that asks."""
         self.kubefed("enable", POLICY.full_name)
         for name in self.federation.apis:
-            context = self.federation.apis[name].plane.directory / "admin.kubeconfig"
-            self._join(name, context)
+            self.give_rights(name)
         for name in PLACES:
             self.federation.make_namespace(name)
         for number in range(maps):
@@ -138,11 +148,12 @@ class Restoring:
         )
         self._open_shop()
 
-    def _join(self, name: str, config: Path) -> None:
+    def give_rights(self, name: str) -> None:
         """Give the federation's account the right to the kind that was enabled."""
         from kubefed import clients, membership
         from kubefed.api import STANDARD_KINDS
 
+        config = self.federation.apis[name].plane.directory / "admin.kubeconfig"
         _ = membership.prepare_member(
             clients.from_kubeconfig(config),
             cluster=name,

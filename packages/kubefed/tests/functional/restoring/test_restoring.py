@@ -25,7 +25,7 @@ from kubefed.api import (
     FederatedType,
 )
 from kubefed.controller.transparent import marks
-from restoring_harness import KINDS, PLACES, SHOP, Restoring
+from restoring_harness import KINDS, PLACES, POLICY, SHOP, Restoring
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 log = logging.getLogger(__name__)
@@ -172,6 +172,34 @@ def test_a_file_that_is_spoilt_changes_nothing(backed_up: Restoring) -> None:
     words = (str(spoilt), "--key-file", str(backed_up.key), "--overwrite")
     assert "cut off" in backed_up.kubefed("restore", *words, status=1)
     assert host_versions(backed_up) == before
+
+
+def test_a_new_host_takes_no_member_in_whose_objects_it_would_let_go(backed_up: Restoring) -> None:
+    """A host in the place of the lost one is given its members before it is restored."""
+    before, everywhere = backed_up.rest(), backed_up.everywhere
+    given = (str(backed_up.directory / "new.backup"), "--key-file", str(backed_up.key))
+    backed_up.kubefed("backup", *given)
+    wrote = backed_up.writes("palermo")
+    backed_up.lose_the_host()
+    backed_up.kubefed("init")
+    eventually(backed_up.federation.leader, 30)
+    for words in (("palermo", "--dry-run"), ("palermo",)):
+        said = backed_up.kubefed("join", *words, config=everywhere, status=1)
+        assert "palermo holds objects of a federation of which this host has none" in said
+        assert "Namespace north" in said
+    backed_up.kubefed("join", "napoli", "--release-orphans", config=everywhere)
+    napoli = backed_up.federation.apis["napoli"]
+    # What the refusal keeps from palermo: all but the kind that a new host doesn't federate.
+    eventually(lambda: {each.split()[0] for each in backed_up.photo(napoli)} == {POLICY.kind}, 60)
+    assert napoli.get(DEPLOYMENT.path(PLACES[0], "web")) is not None
+    assert backed_up.photos()["palermo"] == before["palermo"]
+
+    backed_up.kubefed("restore", *given, "--overwrite")
+    backed_up.give_rights("napoli")
+    after = backed_up.rest()
+    assert after["palermo"] == before["palermo"]
+    assert after["napoli"].keys() == before["napoli"].keys()
+    assert backed_up.writes("palermo") == wrote
 
 
 def test_a_member_becomes_the_host_where_the_host_is_lost_for_good(backed_up: Restoring) -> None:

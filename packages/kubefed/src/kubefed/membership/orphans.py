@@ -1,0 +1,125 @@
+"""What a cluster would lose by joining: objects of a federation that the host knows nothing of.
+
+From a cluster's entry on, the controller lets go of whatever has the federation's label there and
+no federated object in the host (`kubefed.controller.removal`): it runs on, but without updates
+and without DNS names. A host in the place of a lost one has no federated object at all, so that
+an entry would be enough to end the federation in a member.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from kubernetes.client import ApiClient
+
+from kubefed import errors
+from kubefed.api import (
+    FEDERATED_TYPE_CONFIG,
+    MANAGED,
+    MANAGED_LABEL,
+    FederatedType,
+    Scope,
+    TypeConfig,
+)
+from kubefed.clients import Resources
+from kubefed.dryrun import label
+
+# So many of each kind are looked at: of objects that the host has, one of the first is known.
+_SAMPLE = 20
+_NAMED = 3
+# The bound of looking at all kinds, however the member trickles.
+_SECONDS = 10.0
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def refuse_orphans(
+    host: ApiClient,
+    member: ApiClient,
+    *,
+    cluster: str,
+    namespace: str,
+    scope: str = Scope.CLUSTER,
+) -> None:
+    """Refuse a cluster that would lose what it holds by joining.
+
+    Args:
+        host: the host cluster.
+        member: the cluster that joins, by any account that may read what is federated.
+        cluster: its name.
+        namespace: the federation's namespace.
+        scope: the federation's scope.
+
+    Raises:
+        errors.HoldsOrphans: it holds objects of a federation, of which the host knows none.
+        errors.RetryLater: it does not say in time what it holds.
+    """
+    found = held_orphans(host, member, namespace=namespace, scope=scope)
+    if found:
+        raise errors.HoldsOrphans(
+            f"{cluster} holds objects of a federation of which this host has none "
+            f"({_shown(found)}) and would let go of; restore that federation first, or join with "
+            "--release-orphans to begin without them",
+            objects=found,
+        )
+
+
+def held_orphans(
+    host: ApiClient, member: ApiClient, *, namespace: str, scope: str = Scope.CLUSTER
+) -> tuple[str, ...]:
+    """Name objects of a federation in a cluster; none if the host knows one of them.
+
+    One that is known shows that the two belong together: what else is there was deleted in the
+    host while the cluster was away, and is let go as ever.
+    """
+    registry, cluster = Resources(host), Resources(member, timeout_s=_SECONDS / 2)
+    deadline = time.monotonic() + _SECONDS
+    where = namespace if scope == Scope.NAMESPACED else None
+    found: list[str] = []
+    for kinds in _carried(registry, namespace):
+        if time.monotonic() > deadline:
+            raise errors.RetryLater(
+                f"{member.configuration.host} does not say within {_SECONDS:.0f} s what it holds "
+                "of a federation; try again"
+            )
+        # What the account may not read, the controller can't let go of either.
+        try:
+            held = _held(cluster, kinds, where)
+            if any(_known(registry, kinds, *each) for each in held):
+                return ()
+        except (errors.Forbidden, errors.NotFound):
+            continue
+        found += [label(kinds.target, name, place) for place, name in held]
+    return tuple(found)
+
+
+def _carried(host: Resources, namespace: str) -> Iterable[FederatedType]:
+    """Give the kinds that are carried, Namespace first, since all else depends on it."""
+    configs = map(TypeConfig.from_object, host.list(FEDERATED_TYPE_CONFIG, namespace))
+    kinds = [each.type for each in configs if each.propagation]
+    return sorted(kinds, key=lambda each: not each.is_namespace)
+
+
+def _held(
+    member: Resources, kinds: FederatedType, namespace: str | None
+) -> list[tuple[str | None, str]]:
+    target = kinds.target
+    page = member.request(
+        "GET",
+        target.path(namespace if target.namespaced else None),
+        query={"labelSelector": f"{MANAGED_LABEL}={MANAGED}", "limit": str(_SAMPLE)},
+        accept=_METADATA,
+        what=f"list {target.full_name}",
+    )
+    named = [item["metadata"] for item in page.get("items") or []]
+    return [(each.get("namespace"), str(each["name"])) for each in named]
+
+
+def _known(host: Resources, kinds: FederatedType, place: str | None, name: str) -> bool:
+    home = name if kinds.is_namespace else place
+    return host.get(kinds.federated, name, home) is not None
+
+
+def _shown(found: tuple[str, ...]) -> str:
+    rest = ", ..." if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + rest
