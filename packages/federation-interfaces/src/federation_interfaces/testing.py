@@ -1,5 +1,7 @@
 """For tests of charms: what a control plane publishes, certificates, and whose `charm` it is."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -8,11 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from federation_interfaces.cos_agent import TOPOLOGY, Topology
+
+if TYPE_CHECKING:
+    from ops import testing
 
 CERTIFICATES = (
     """\
@@ -113,6 +118,46 @@ def own_module(
         monkeypatch.setitem(sys.modules, "charm", charm)
 
     return pytest_pycollect_makemodule, this_charm
+
+
+EARLIER = Path(__file__).parents[2] / "tests" / "earlier"
+"""What earlier revisions of the charms wrote, each in a file called as its commit."""
+
+
+def earlier_revisions() -> list[str]:
+    """Return the earlier revisions whose data are kept, oldest first."""
+    found = [(json.loads(each.read_text())["date"], each.stem) for each in EARLIER.glob("*.json")]
+    return [name for _, name in sorted(found)]
+
+
+def earlier(revision: str, charm: str) -> dict[str, Any]:
+    """Return what a charm of an earlier revision left: databags by endpoint, secret, files."""
+    return json.loads((EARLIER / f"{revision}.json").read_text())[charm]
+
+
+def put_files(root: Path, files: dict[str, str]) -> None:
+    """Write what a unit of an earlier revision had on disk."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        _ = (root / name).write_text(text)
+
+
+TEMPO = "https://tempo.example:4318"
+
+
+def tracing_relations(
+    *, url: str = TEMPO, ca: str = CA
+) -> tuple[testing.Relation, testing.Relation]:
+    """Return the relations of a charm whose traces are taken at `url`, by a server of this CA."""
+    from ops import testing
+
+    receiver = {"protocol": {"name": "otlp_http", "type": "http"}, "url": url}
+    taken = {"receivers": json.dumps([receiver])} if url else {}
+    known = {"certificates": json.dumps([ca]), "version": "1"} if ca else {}
+    return (
+        testing.Relation("charm-tracing", id=7301, remote_app_data=taken),
+        testing.Relation("receive-ca-cert", id=7302, remote_app_data=known),
+    )
 
 
 def promtool() -> str | None:
