@@ -2,7 +2,7 @@
 TOX := .boot/bin/tox
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lab-down format lint types unit functional integration soak seeded charms tools clean
+.PHONY: help lab test lab-down format lint types unit functional integration bundle soak seeded charms tools clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,7 +16,7 @@ lab-down: $(TOX)  ## take the lab away
 test: $(TOX)  ## lint, types, unit, charm and functional tests (what CI runs)
 	$(TOX) run -e test
 
-format lint types unit functional integration soak seeded charms tools: $(TOX)
+format lint types unit functional integration bundle soak seeded charms tools: $(TOX)
 	$(TOX) run -e $@
 
 format:       ## put the code into its form
@@ -25,6 +25,7 @@ types:        ## basedpyright, strict
 unit:         ## unit and charm tests
 functional:   ## tests with real API servers, BIND and the lab
 integration:  ## jubilant tests: against the lab, or FEDERATION_JUJU=juju against a controller
+bundle:       ## the bundle on a real controller, by pytest-operator; skipped where there is none
 soak:         ## the functional tests with the night's counts: hours
 seeded:       ## can the tests fail? each seeded bug must be noticed (docs/testing.md)
 charms:       ## pack the charms with charmcraft
