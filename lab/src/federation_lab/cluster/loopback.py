@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS = 60.0
-PORTS = (16_000, 30_000)
+PORTS = (20_000, 30_000)
 API_SERVER = "kube-apiserver"
 
 
