@@ -210,6 +210,21 @@ def test_juju_exec_in_a_machine(models: tuple[jubilant.Juju, jubilant.Juju], hom
     assert "cannot be called from within a hook" in caught.value.task.stderr
 
 
+def test_ssh_and_scp_are_at_home_as_jujus_are(
+    models: tuple[jubilant.Juju, jubilant.Juju], tmp_path: Path
+) -> None:
+    offering, _ = models
+    there = tmp_path / "there"
+    there.write_text("over\n")
+    offering.scp(there, "provider/0:")
+    assert offering.ssh("provider/leader", "pwd; sudo -n cat there") == "/home/ubuntu\nover\n"
+    offering.scp("provider/0:there", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "over\n"
+    # It is the machine's own home: no other sees it, nor does the host.
+    assert offering.ssh("provider/1", "ls") == ""
+    assert not Path("/home/ubuntu/there").exists()
+
+
 def test_refusals(models: tuple[jubilant.Juju, jubilant.Juju]) -> None:
     offering, consuming = models
 

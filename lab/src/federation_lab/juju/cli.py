@@ -25,8 +25,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "cli_tasks": (
         "run", "run-action", "exec", "actions", "show-task", "show-operation", "operations",
-        "cancel-task", "ssh", "scp",
+        "cancel-task",
     ),
+    "cli_machines": ("ssh", "scp"),
     "cli_look": ("status", "show-unit", "show-application", "show-status-log", "debug-log"),
     "cli_secrets": (
         "secrets", "show-secret", "add-secret", "update-secret", "grant-secret",

@@ -1,7 +1,6 @@
 """Verbs that run something on units."""
 
 import shlex
-import subprocess
 from typing import Any
 
 from federation_lab.juju.cliargs import (
@@ -117,6 +116,8 @@ def _follow(space: Namespace, started: dict[str, Any]) -> int:
         say(f"\nCheck operation status with 'juju show-operation {started['operation']}'")
         return 0
     say("")
+    for task in tasks:
+        say(f"Waiting for task {task}...")
     seconds = _seconds(space.wait or space.max_wait)
     ended = call(
         "wait_tasks",
@@ -167,7 +168,7 @@ def _result(result: dict[str, Any]) -> str:
     if result["status"] != "completed":
         text += f"Action id {result['id']} {result['status']}: {result.get('message', '')}\n"
     if values:
-        text += render(values, "yaml")
+        text += render(dict(sorted(values.items())), "yaml")
     for part in (out, err):
         text += part if not part or part.endswith("\n") else part + "\n"
     return text
@@ -272,47 +273,6 @@ def _cancel(space: Namespace) -> int:
     return 0
 
 
-def _ssh_args(parser: Parser) -> None:
-    parser.add_argument("words", nargs="+", help="[user@]unit or machine, then a command")
-    parser.add_argument("--container", default="")
-    parser.add_argument("--no-host-key-checks", action="store_true")
-    parser.add_argument("--pty", default="")
-    parser.add_argument("--proxy", action="store_true")
-
-
-def _ssh(space: Namespace) -> int:
-    target, *command = [*space.words, *space.rest]
-    machine = call("machine", model=space.model, target=target.rpartition("@")[2])
-    argv = ["/bin/bash", "-c", " ".join(command)] if command else ["/bin/bash", "-l"]
-    return subprocess.run([*machine["command"], *argv], check=False).returncode
-
-
-def _scp_args(parser: Parser) -> None:
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--container", default="")
-    parser.add_argument("--no-host-key-checks", action="store_true")
-    parser.add_argument("--proxy", action="store_true")
-
-
-def _scp(space: Namespace) -> int:
-    words = [*space.words, *space.rest]
-    options = [w for w in words if w.startswith("-")]
-    paths = [_local(space.model, w) for w in words if not w.startswith("-")]
-    if len(paths) < 2:
-        raise UsageError("at least two arguments required")
-    recursive = ["-r"] if any("r" in w for w in options) else []
-    return subprocess.run(["cp", *recursive, "--", *paths], check=False).returncode
-
-
-def _local(model: str, text: str) -> str:
-    target, colon, path = text.partition(":")
-    if not colon:
-        return text
-    machine = call("machine", model=model, target=target.rpartition("@")[2])
-    # What is no absolute path starts at the home of the one who logs in.
-    return machine["root"] + (path if path.startswith("/") else f"/root/{path}")
-
-
 _RUN = Command("Runs an action on units and waits for it.", _run_args, _run, formats=_SHOWN)
 _LISTED = ("tabular", "json", "yaml")
 
@@ -327,6 +287,4 @@ COMMANDS = {
     "show-operation": Command("Shows an operation.", _task_args, _show_operation, formats=_SHOWN),
     "operations": Command("Lists operations.", _no_args, _operations, formats=_LISTED),
     "cancel-task": Command("Cancels tasks that have not begun.", _cancel_args, _cancel),
-    "ssh": Command("Opens a shell in a unit's machine, or runs a command.", _ssh_args, _ssh),
-    "scp": Command("Copies files to or from a unit's machine.", _scp_args, _scp),
 }

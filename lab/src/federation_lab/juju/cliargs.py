@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 from federation_lab.juju.errors import JujuError, UsageError
 
 Namespace = argparse.Namespace
+_TEXT = "tag:yaml.org,2002:str"
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +32,7 @@ class Command:
         run: Does it; answers the exit code.
         model: Whether it takes ``-m``.
         formats: The output formats, the default first; none if it has no output to format.
+        interspersed: Whether options may stand behind arguments; else those are the arguments'.
     """
 
     summary: str
@@ -38,6 +40,7 @@ class Command:
     run: Callable[[Namespace], int]
     model: bool = True
     formats: tuple[str, ...] = ()
+    interspersed: bool = True
 
     def parser(self, verb: str) -> Parser:
         """The parser of this verb."""
@@ -55,7 +58,7 @@ class Command:
         return parser
 
     def parse(self, verb: str, argv: Sequence[str]) -> Namespace:
-        """Takes a command line apart; options may stand anywhere before ``--``.
+        """Takes a command line apart; behind ``--`` no option is one.
 
         Raises:
             UsageError: It is wrong.
@@ -65,8 +68,10 @@ class Command:
         if "--" in words:
             place = words.index("--")
             words, rest = words[:place], words[place + 1 :]
+        parser = self.parser(verb)
         # Negative numbers and texts such as -5 are values here, never options.
-        space = self.parser(verb).parse_intermixed_args(words)
+        parse = parser.parse_intermixed_args if self.interspersed else parser.parse_args
+        space = parse(words)
         space.rest = rest
         return space
 
@@ -134,12 +139,21 @@ def config_words(words: Sequence[str], app: str = "") -> dict[str, Any]:
 
 
 def render(value: Any, style: str) -> str:
-    """A value as JSON or YAML."""
+    """A value as JSON, or as YAML with the quotes of Juju's."""
     if style == "json":
         return json.dumps(value) + "\n"
     import yaml
 
-    return yaml.safe_dump(value, default_flow_style=False, sort_keys=False)
+    class Dumper(yaml.SafeDumper):
+        """Texts of several lines as they are; in double quotes what would be a number, say."""
+
+    def text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
+        plain = dumper.resolve(yaml.ScalarNode, data, (True, False)) == _TEXT
+        style = "|" if "\n" in data else None if plain else '"'
+        return dumper.represent_scalar(_TEXT, data, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(value, Dumper=Dumper, default_flow_style=False, sort_keys=False)
 
 
 def emit(space: Namespace, value: Any, tabular: Callable[[], str]) -> int:

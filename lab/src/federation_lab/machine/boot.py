@@ -23,7 +23,11 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 
 # Hidden behind something of the machine's own.
-HIDDEN = ("/root", "/tmp", "/run")  # noqa: S108  # the machine's own, not a file of ours
+HIDDEN = ("/root", "/home", "/tmp", "/run")  # noqa: S108  # the machine's own, not a file of ours
+# Those of them that are on its disk.
+OWN = ("root", "home")
+# Who logs in, as Juju's machines have it; each is root.
+LOGIN_HOMES = {"ubuntu": "/home/ubuntu", "root": "/root"}
 LIBRARY, PROGRAMS, CHARMS = "/opt/lab/lib", "/opt/lab/bin", "/opt/lab/charms"
 IMAGES = "/opt/lab/images"
 CGROUP = "/run/lab/cgroup"
@@ -42,6 +46,7 @@ SHIMS = {
         "from federation_lab.juju import execclient",
         "execclient.main(sys.argv[1:])",
     ),
+    "sudo": ("from federation_lab.machine import sudo", "sudo.main(sys.argv[1:])"),
 }
 """Programs of a machine that are the lab's: what to import, and what to call."""
 
@@ -55,7 +60,7 @@ class Spec:
         name: the host name.
         namespace: path of the network namespace.
         cgroup: directory of the control group for the machine, empty for none.
-        disk: directory with upper/ and work/ of each layer, and root/.
+        disk: directory with upper/ and work/ of each layer, root/ and home/.
         layers: directories of the host of which the machine has a copy.
         programs: directory to show at /opt/lab/bin, empty for none.
         charms: directory to show at /opt/lab/charms.
@@ -120,14 +125,18 @@ def is_hidden(path: str) -> bool:
 def mount_all(spec: Spec) -> None:
     """Give the machine its file system; in its mount and PID namespaces."""
     _call("make / private", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), 0))
-    library, root = _open(spec.library), _open(os.path.join(spec.disk, "root"))
+    # Here, since the disk may be one of before it was kept there.
+    os.makedirs(spec.disk + LOGIN_HOMES["ubuntu"], exist_ok=True)
+    library = _open(spec.library)
+    own = {f"/{name}": _open(os.path.join(spec.disk, name)) for name in OWN}
     charms, images = _open(spec.charms), _open(spec.images)
     programs = _open(spec.programs) if spec.programs else None
     cgroup = _open(spec.cgroup) if spec.cgroup else None
     exposed = [(path, _open(path)) for path in spec.expose if is_hidden(path)]
     for layer in spec.layers:
         _mount("overlay", layer, "overlay", 0, overlay_options(layer, spec.disk))
-    _bind(root, "/root", read_only=False)
+    for path, descriptor in own.items():
+        _bind(descriptor, path, read_only=False)
     flags = MS_NOSUID | MS_NODEV
     _mount("tmpfs", "/tmp", "tmpfs", flags, "mode=1777")  # noqa: S108
     _mount("tmpfs", "/run", "tmpfs", flags, "mode=755")

@@ -1,5 +1,7 @@
+import subprocess
+
 import pytest
-from federation_lab.juju import cli, cli_relations, cli_tasks, cliargs
+from federation_lab.juju import cli, cli_machines, cli_relations, cli_tasks, cliargs
 from federation_lab.juju.errors import JujuError, UsageError
 
 
@@ -38,6 +40,49 @@ def test_options_stand_anywhere() -> None:
 )
 def test_two_forms_of_exec(argv: list[str], region: bool) -> None:
     assert cli.is_region_form(argv) is region
+
+
+@pytest.mark.parametrize("verb", ["ssh", "scp"])
+def test_options_behind_the_target_are_the_commands(verb: str) -> None:
+    space = cli.find(verb).parse(verb, ["-m", "m", "--proxy", "a/0", "ls", "-m", "x", "--proxy"])
+    assert (space.model, space.proxy) == ("m", True)
+    assert space.words == ["a/0", "ls", "-m", "x", "--proxy"]
+    assert cli.find("scp").parse("scp", ["--", "-r", "a", "1:"]).rest == ["-r", "a", "1:"]
+    with pytest.raises(UsageError):
+        cli.find(verb).parse(verb, ["--nix", "a/0"])
+
+
+def test_where_a_login_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(argv: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        assert not check
+        ran.append(argv)
+        return subprocess.CompletedProcess(argv, 3)
+
+    def call(method: str, *, model: str, target: str) -> dict[str, object]:
+        assert (method, model, target) == ("machine", "m", "a/0")
+        return {"command": ["into"], "root": "/r"}
+
+    monkeypatch.setattr(cli_machines, "call", call)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert cli.main(["ssh", "-m", "m", "a/0", "sudo", "cat", "a b"]) == 3
+    assert cli.main(["scp", "-m", "m", "x", "a/0:"]) == 3
+    assert cli.main(["scp", "-m", "m", "root@a/0:y", "a/0:/z", "here"]) == 3
+    assert cli.main(["ssh", "-m", "m", "bob@a/0"]) == 1
+    home = ["-C", "/home/ubuntu", "HOME=/home/ubuntu"]
+    assert ran == [
+        ["into", "/usr/bin/env", *home, "/bin/bash", "-c", "sudo cat a b"],
+        ["cp", "--", "x", "/r/home/ubuntu/"],
+        ["cp", "--", "/r/root/y", "/r/z", "here"],
+    ]
+
+
+def test_yaml_has_the_quotes_of_jujus() -> None:
+    value = {"a": "1", "b": "{}", "c": "true", "d": "plain", "e": "x: y\nz\n", "f": 1}
+    assert cliargs.render(value, "yaml") == (
+        'a: "1"\nb: \'{}\'\nc: "true"\nd: plain\ne: |\n  x: y\n  z\nf: 1\n'
+    )
 
 
 def test_run_takes_units_action_and_parameters() -> None:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from federation_lab.machine import client, journal, journalctl, options, render, tmpfiles
+from federation_lab.machine import client, journal, journalctl, options, render, sudo, tmpfiles
 from federation_lab.machine.options import Options, UsageError
 from federation_lab.machine.service import Service
 from federation_lab.machine.unit import Unit
@@ -126,3 +126,23 @@ def test_tmpfiles_below_run() -> None:
         ("/run/named", 0o775, "root", "bind"),
         ("/run/y", 0o755, "-", "-"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["cat", "-n", "a"], ("root", {}, ["cat", "-n", "a"])),
+        (["-n", "-u", "bind", "A=b=c", "id", "x=y"], ("bind", {"A": "b=c"}, ["id", "x=y"])),
+        (["--user=bind", "--", "id"], ("bind", {}, ["id"])),
+        (["-i"], ("root", {}, ["/bin/bash", "-l"])),
+        (["-s", "echo", "$A"], ("root", {}, ["/bin/bash", "-c", "echo $A"])),
+    ],
+)
+def test_sudo(words: list[str], meant: tuple[str, dict[str, str], list[str]]) -> None:
+    assert sudo.parse(words) == meant
+
+
+@pytest.mark.parametrize("words", [[], ["-u"], ["--odd", "id"], ["-u", "root"]])
+def test_refused_sudo(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert sudo.main(words) == 1
+    assert capsys.readouterr().err.startswith("sudo: ")
