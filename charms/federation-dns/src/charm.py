@@ -60,6 +60,8 @@ class FederationDnsCharm(ops.CharmBase):
         self._began = agent_verdict.clock()
         self._changed = False
         self._reconciled = False
+        # Which cluster it is isn't asked in each hook.
+        self._looks = False
         self._statuses: list[ops.StatusBase] | None = None
         self._said = told.OTHER
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
@@ -137,11 +139,12 @@ class FederationDnsCharm(ops.CharmBase):
 
     # Making it so
 
-    def reconcile(self, _: ops.EventBase) -> None:
+    def reconcile(self, event: ops.EventBase) -> None:
         """Compare what is wanted with what is there, and act."""
         if self._reconciled:
             return  # kube-control's library makes two events of one changed secret
         self._reconciled = True
+        self._looks = isinstance(event, ops.UpdateStatusEvent)
         if self.stands_by():
             self.machine.stop()
             self.unit.set_ports()
@@ -178,7 +181,9 @@ class FederationDnsCharm(ops.CharmBase):
         self._changed = machine.ensure_peers(known.entries) or self._changed
         self._publish(settings, place, known)
         restart, unit = machine.kept().restart, self.unit.name
-        changed = access is not None and machine.ensure_kubeconfig(access, place, moment, unit)
+        changed = access is not None and machine.ensure_kubeconfig(
+            access, place, moment, unit, look=self._looks
+        )
         if access is None:
             machine.ensure_no_account()
         bind_changed = own and machine.ensure_bind(settings, place, served)

@@ -165,7 +165,8 @@ class Kept(BaseModel):
     """What is remembered from one hook to the next.
 
     Attributes:
-        token_for: the cluster that the agent's token is of.
+        token_for: the address of the cluster that the agent's token is of.
+        token_cluster: which cluster it was there.
         token_renew_at: when it is to be replaced.
         token_bound: the Secret in the cluster that it ends with.
         token_older: whether tokens of before may still be good.
@@ -175,6 +176,7 @@ class Kept(BaseModel):
     """
 
     token_for: str = ""
+    token_cluster: str = ""
     token_renew_at: datetime | None = None
     token_bound: str = ""
     token_older: bool = False

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ from federation_interfaces.services import SANDBOX
 from local_agent import LocalAgent, UnitError
 from name_server import TSIG_NAME, NameServer, NameServerError, Served
 from status_service import StatusService
+
+logger = logging.getLogger(__name__)
 
 USER = "federation-dns"
 BIND_GROUP = "bind"
@@ -190,7 +193,7 @@ class Machine:
             self._make_next(place, moment)
 
     def ensure_kubeconfig(
-        self, access: Access, place: Place, moment: datetime, holder: str
+        self, access: Access, place: Place, moment: datetime, holder: str, *, look: bool = False
     ) -> bool:
         """Mint the agent's token when half of its life is gone; `end_older_token` ends the other.
 
@@ -199,6 +202,7 @@ class Machine:
             place: where the agent is.
             moment: the time.
             holder: this unit's name.
+            look: whether to see that the cluster is the one that the token is of.
 
         Returns:
             True if the kubeconfig changed, so the agent has to start again.
@@ -209,10 +213,12 @@ class Machine:
         path = self.settings / "kubeconfig"
         kept = self.kept()
         fresh = kept.token_renew_at is not None and moment < kept.token_renew_at
-        if path.exists() and fresh and kept.token_for == _fingerprint(access):
+        usable = path.exists() and fresh and kept.token_for == _fingerprint(access)
+        if usable and not (look and self._replaced(access, kept)):
             return False
         try:
             admin = access.admin()
+            cluster = admin.identity()
             admin.ensure_account(agent_account())
             minted = revocable.mint(
                 admin, ACCOUNT, CHARMS_NAMESPACE, TOKEN_LIFETIME, holder=holder
@@ -224,11 +230,23 @@ class Machine:
         renew = moment + (minted.expires_at - moment) / 2
         self.keep(
             token_for=_fingerprint(access),
+            token_cluster=cluster,
             token_renew_at=renew,
             token_bound=minted.bound,
             token_older=True,
         )
         return changed
+
+    def _replaced(self, access: Access, kept: Kept) -> bool:
+        """Say whether another cluster answers than before; none says nothing."""
+        try:
+            found = access.admin().identity()
+        except ClusterError as error:
+            logger.info("which cluster it is can't be seen now: %s", error)
+            return False
+        if not kept.token_cluster:
+            self.keep(token_cluster=found)
+        return kept.token_cluster not in ("", found)
 
     def end_older_token(self, access: Access, holder: str) -> None:
         """End the tokens of before; the agent runs with the one of now.

@@ -67,7 +67,7 @@ class KubefedMemberCharm(ops.CharmBase):
 
     # Making it so
 
-    def reconcile(self, _: ops.EventBase) -> None:
+    def reconcile(self, event: ops.EventBase) -> None:
         """Compare what is wanted with what is there, and act; the leader only."""
         if self._reconciled:
             return  # kube-control's library makes two events of one changed secret
@@ -83,9 +83,23 @@ class KubefedMemberCharm(ops.CharmBase):
         records = self.store.load()
         self._leave_ended(access, region, settings, records)
         if access is not None:
+            cluster = self._cluster_now(event, access, records)
+            renew = records.cluster not in ("", cluster)
+            if renew:
+                logger.warning("another cluster answers than before: accounts and tokens are new")
+                records.own_token_renew_at = None
             for relation in self.federations():
-                self.serve(relation, access, region, settings, records)
+                self.serve(relation, access, region, settings, records, renew=renew)
+            if not any(each.error for each in records.federations.values()):
+                records.cluster = cluster
         self.store.save(records)
+
+    @staticmethod
+    def _cluster_now(event: ops.EventBase, access: Access, records: Records) -> str:
+        """Return which cluster it is; not asked in each hook, and as before if none answers."""
+        if records.cluster and not isinstance(event, ops.UpdateStatusEvent):
+            return records.cluster
+        return kubefed_member.identity(access) or records.cluster
 
     def _ended(self, records: Records, settings: Settings) -> list[int]:
         """Return the records whose relation is gone or now names another host."""

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from member_settings import (
 )
 from pydantic import BaseModel
 
+logger = logging.getLogger(__name__)
+
 OWN_LIFETIME = timedelta(days=7)
 
 
@@ -43,11 +46,13 @@ class Records(BaseModel):
 
     Attributes:
         server: the address at which it was made, with `ca_certificate`.
+        cluster: which cluster answered there.
     """
 
     federations: dict[int, Federation] = {}
     server: str = ""
     ca_certificate: str = ""
+    cluster: str = ""
     own_token_renew_at: datetime | None = None
 
 
@@ -131,6 +136,15 @@ def prepare(access: Access, region: str, federation: Federation) -> str:
     finally:
         api.close()
     return name
+
+
+def identity(access: Access) -> str:
+    """Return which cluster answers; empty: none does now."""
+    try:
+        return access.admin().identity()
+    except ClusterError as error:
+        logger.info("which cluster it is can't be seen now: %s", error)
+        return ""
 
 
 def own_cluster(

@@ -37,6 +37,7 @@ class FakeMachine(Machine):
         self.young = False
         self.started = False
         self.watched = ""
+        self.looked: list[bool] = []
         self.noted = self.data / "tell/said"
         self.clock = 100.0
         self.serving_takes = 0.0
@@ -67,8 +68,9 @@ class FakeMachine(Machine):
         self.place = place
 
     def ensure_kubeconfig(
-        self, access: Access, place: Place, moment: datetime, holder: str
+        self, access: Access, place: Place, moment: datetime, holder: str, *, look: bool = False
     ) -> bool:
+        self.looked.append(look)
         assert holder == "federation-dns/0"
         assert access.admin_token == "admin-token"
         self.ca = access.address.ca_certificate

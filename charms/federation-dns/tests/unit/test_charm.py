@@ -196,6 +196,11 @@ class TestStatus:
         assert out.unit_status.message.startswith(text)
         assert machine.calls == []
 
+    def test_which_cluster_it_is_is_seen_now_and_then(self, ctx: Context, machine: FakeMachine):
+        out = ctx.run(ctx.on.config_changed(), state())
+        _ = again(ctx, out)
+        assert machine.looked == [False, True]
+
     def test_without_control_plane(self, ctx: Context, machine: FakeMachine):
         out = again(ctx, state(relations=[]))
         assert out.unit_status == ops.BlockedStatus("integrate with kubernetes-control-plane")

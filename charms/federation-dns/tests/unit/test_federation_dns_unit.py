@@ -37,6 +37,12 @@ class FakeCluster:
         self.minted = 0
         self.ended: list[str] = []
         self.fail = False
+        self.uid = "one"
+
+    def identity(self) -> str:
+        if self.fail:
+            raise ClusterRefusedError("forbidden (403)", 403)
+        return self.uid
 
     def ensure_account(self, account: Account) -> None:
         if self.fail:
@@ -177,6 +183,26 @@ class TestKubeconfig:
         moved = Access(ClusterAddress("https://10.0.0.2:6443", CA), "admin-token")
         assert machine.ensure_kubeconfig(moved, PLACE, NOW, UNIT)
         assert cluster.minted == 3
+
+    def test_another_cluster_at_the_address_gets_a_token_of_its_own(
+        self, machine: Machine, cluster: FakeCluster
+    ):
+        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        cluster.fail = True  # who doesn't answer isn't another one
+        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT, look=True)
+        cluster.fail, cluster.uid = False, "two"
+        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        assert machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT, look=True)
+        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT, look=True)
+        assert (cluster.minted, len(cluster.accounts)) == (2, 2)
+
+    def test_what_was_kept_by_an_earlier_revision_says_no_cluster(
+        self, machine: Machine, cluster: FakeCluster
+    ):
+        _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)
+        machine.keep(token_cluster="")
+        assert not machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT, look=True)
+        assert machine.kept().token_cluster == cluster.uid
 
     def test_the_one_of_before_ends_once(self, machine: Machine, cluster: FakeCluster):
         _ = machine.ensure_kubeconfig(ACCESS, PLACE, NOW, UNIT)

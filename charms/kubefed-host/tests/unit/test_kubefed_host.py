@@ -120,18 +120,14 @@ class TestIdentity:
     def test_a_cluster_is_known_by_its_kube_system(
         self, host: Host, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
     ):
-        def request(method: str, path: str) -> dict[str, Any]:
-            assert (method, path) == ("GET", "/api/v1/namespaces/kube-system")
-            return {"metadata": {"uid": "its-uid"}}
-
-        monkeypatch.setattr(cluster, "request", request, raising=False)
+        monkeypatch.setattr(cluster, "identity", lambda: "its-uid", raising=False)
         assert host.identity(ACCESS) == "its-uid"
 
     def test_no_answer(self, host: Host, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch):
-        def request(method: str, path: str) -> dict[str, Any]:
+        def identity() -> str:
             raise ClusterError("no answer")
 
-        monkeypatch.setattr(cluster, "request", request, raising=False)
+        monkeypatch.setattr(cluster, "identity", identity, raising=False)
         with pytest.raises(HostError, match="no answer"):
             _ = host.identity(ACCESS)
 

@@ -24,6 +24,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World
     found = member_world.World()
     for name in (
         "prepare",
+        "identity",
         "own_cluster",
         "mint",
         "end_older_tokens",

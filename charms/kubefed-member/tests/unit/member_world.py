@@ -28,6 +28,8 @@ class World:
         self.fail_admin = ""
         self.minted = 0
         self.own_minted: list[str] = []
+        self.uid = "one"
+        self.looked = 0
 
     def _maybe_fail(self) -> None:
         if self.fail:
@@ -38,6 +40,11 @@ class World:
         self._maybe_fail()
         self.calls.append(f"prepare {region} for {federation.host_cluster}")
         return f"{region}-{federation.host_cluster}"
+
+    def identity(self, access: Access) -> str:
+        del access
+        self.looked += 1
+        return self.uid
 
     def own_cluster(
         self, access: Access, store: Store, records: Records, now: datetime, holder: str

@@ -135,6 +135,26 @@ class TestRenewal:
         assert world.calls == ["prepare palermo for catania"] * 2
         assert isinstance(out.unit_status, ops.ActiveStatus)
 
+    def test_another_cluster_gets_account_and_token_anew(
+        self, ctx: testing.Context[KubefedMemberCharm], world: World
+    ):
+        """As where the etcd of the cluster was lost: at the same address, without our accounts."""
+        out = again(ctx, state())
+        world.uid = ""  # who doesn't answer isn't another one
+        out = again(ctx, out)
+        assert world.minted == 1
+        world.uid, world.fail = "two", "the API does not answer"
+        out = again(ctx, out)
+        world.fail = ""
+        looked = world.looked
+        out = ctx.run(ctx.on.config_changed(), out)
+        assert (world.looked, world.minted) == (looked, 1)
+        for _ in range(2):
+            out = again(ctx, out)
+        assert (world.minted, world.own_minted) == (2, ["kubefed-member/0"] * 2)
+        assert (token_secret(out).latest_content or {})["token"] == "token-2"
+        assert world.calls[-1] == "prepare palermo for catania"
+
     def test_the_remaining_life_is_shown_when_short(
         self, ctx: testing.Context[KubefedMemberCharm], world: World
     ):

@@ -199,6 +199,13 @@ class Cluster:
         """Return the API server's version, like v1.35.4."""
         return str(self.request("GET", "/version").get("gitVersion", ""))
 
+    def identity(self) -> str:
+        """Return which cluster it is: the UID of its namespace kube-system.
+
+        One whose etcd was lost is another one at the same address, without our accounts.
+        """
+        return str(self.request("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"])
+
     def ensure_account(self, account: Account) -> None:
         """Make the account with its rights, or correct them; all of it hangs on its ClusterRole.
 

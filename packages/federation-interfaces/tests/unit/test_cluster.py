@@ -108,6 +108,11 @@ class TestRequests:
         _ = one.version()
         assert server.connects == 2
 
+    def test_which_cluster_it_is(self):
+        path = "/api/v1/namespaces/kube-system"
+        server = Server({("GET", path): (200, {"metadata": {"uid": "its-uid"}})})
+        assert cluster(server).identity() == "its-uid"
+
     def test_the_token_goes_into_the_header_only(self):
         server = Server({("GET", "/version"): (200, {"gitVersion": "v1.35.4"})})
         assert cluster(server).version() == "v1.35.4"
