@@ -205,7 +205,7 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
             )
 
     def _on_restart(self, event: ops.ActionEvent) -> None:
-        settings = self._settings_for(event)
+        settings = self._settings_for(event, ready=False)
         if settings is None:
             return
         try:
@@ -216,11 +216,14 @@ class KubernetesControlPlaneCharm(ops.CharmBase):
         if not self.workload.ready(settings, RESTART_SECONDS):
             event.fail(f"the API server is not ready after {RESTART_SECONDS:g} s")
 
-    def _settings_for(self, event: ops.ActionEvent) -> Settings | None:
-        """Give the settings of a standing control plane; without one the action fails."""
+    def _settings_for(self, event: ops.ActionEvent, *, ready: bool = True) -> Settings | None:
+        """Give the settings of a control plane, a ready one mostly; else the action fails."""
         try:
             settings = self.settings()
-            if not self._spare() and self.workload.ready(settings, HOOK_SECONDS):
+            if self._spare():
+                event.fail("the lab's control plane is one unit, and this is another")
+                return None
+            if not ready or self.workload.ready(settings, HOOK_SECONDS):
                 return settings
             event.fail("the API server is not ready; see the unit's status")
         except ConfigError as error:

@@ -210,6 +210,13 @@ def test_restart(context: Context, workload: FakeWorkload) -> None:
         context.run(context.on.action("restart"), state())
 
 
+def test_restart_is_for_what_does_not_answer(context: Context, workload: FakeWorkload) -> None:
+    workload.is_ready = False
+    with pytest.raises(testing.ActionFailed, match="not ready after 30 s"):
+        context.run(context.on.action("restart"), state())
+    assert "restart" in workload.calls
+
+
 def test_remove(context: Context, workload: FakeWorkload) -> None:
     context.run(context.on.remove(), state())
     assert workload.calls == ["remove"]
