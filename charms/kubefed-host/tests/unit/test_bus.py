@@ -282,6 +282,10 @@ class Fakes:
         del access, federation, keep_namespace
         self.now.left.append(f"{region} by itself")
 
+    def identity(self, access: Access) -> str:
+        del access
+        return f"the cluster of {self.now.current}"
+
     def own_cluster(self, access: Access, *_: object) -> Cluster:
         return FakeCluster(access.address, "own")
 
@@ -322,7 +326,7 @@ def bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, member_modules: Any) ->
     fakes = Fakes()
     workload = member_modules.kubefed_member
     real_store = workload.Store
-    for name in ("mint", "withdraw", "own_cluster", "prepare", "end_older_tokens"):
+    for name in ("mint", "withdraw", "identity", "own_cluster", "prepare", "end_older_tokens"):
         monkeypatch.setattr(workload, name, getattr(fakes, name))
     for name in ("join", "leave", "list_clusters"):
         monkeypatch.setattr(federation_members, name, getattr(fakes, name))
