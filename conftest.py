@@ -17,22 +17,18 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-# Two labs stand side by side, and the tests of the whole federation are shared out between them.
-STANDING = {
-    "standing lab": (
-        "tests/functional/test_high_availability.py",
-        "tests/functional/test_standing_lab.py",
-        "tests/integration/test_control_plane.py",
-        "tests/integration/test_rights.py",
-        "tests/integration/test_rotation.py",
-    ),
-    "second lab": ("tests/integration/",),
-}
+STANDING_LAB = (
+    "tests/functional/test_high_availability.py",
+    "tests/functional/test_standing_lab.py",
+    "tests/integration/",
+)
+STANDING = "standing lab"
 # Each file has what it needs for itself.
 BY_FILE = "packages/federation-dns/tests/functional/test_"
 SECONDS = "federation/seconds"
 # Of a test that has never run here.
 GUESSED_LAB, GUESSED_FUNCTIONAL, GUESSED_UNIT = 8.0, 3.0, 0.1
+GUESSED_LONG, LONG = 15.0, ("/functional/standalone/", "/functional/restoring/")
 _took: dict[str, float] = collections.defaultdict(float)
 
 
@@ -43,9 +39,8 @@ def group(nodeid: str) -> str:
     folder's tests have the same names.
     """
     path, _, _ = nodeid.partition("::")
-    for name, paths in STANDING.items():
-        if path.startswith(paths):
-            return name
+    if path.startswith(STANDING_LAB):
+        return STANDING
     if path.startswith(BY_FILE) or "/functional/" not in path:
         return path
     return str(PurePosixPath(path).parent)
@@ -53,8 +48,10 @@ def group(nodeid: str) -> str:
 
 def guess(nodeid: str) -> float:
     """Give how long a test may take that has never run here."""
-    if group(nodeid) in STANDING:
+    if group(nodeid) == STANDING:
         return GUESSED_LAB
+    if any(folder in nodeid for folder in LONG):
+        return GUESSED_LONG
     return GUESSED_FUNCTIONAL if "/functional/" in nodeid else GUESSED_UNIT
 
 
@@ -68,7 +65,7 @@ def places(nodeids: Iterable[str], took: Mapping[str, float]) -> dict[str, int]:
     seconds: dict[str, float] = collections.defaultdict(float)
     for nodeid in nodeids:
         seconds[group(nodeid)] += took.get(nodeid, guess(nodeid))
-    order = sorted(seconds, key=lambda name: (name not in STANDING, -seconds[name], name))
+    order = sorted(seconds, key=lambda name: (name != STANDING, -seconds[name], name))
     return {name: place for place, name in enumerate(order)}
 
 

@@ -242,7 +242,7 @@ def test_a_member_leaves_with_or_without_what_was_placed_there(
         member.create(CONFIG_MAP, plain | {"metadata": metadata})
     kubefed("unjoin", MEMBER)
     assert member.get(CONFIG_MAP, "placed", "local") is not None
-    kubefed("join", MEMBER)
+    kubefed("join", MEMBER, "--release-orphans")
     trial = kubefed("unjoin", MEMBER, "--purge", "--dry-run").stdout
     # Other tests of the session may have placed something there too.
     assert {"would delete ConfigMap local/placed", "would delete Namespace managed"} <= set(

@@ -48,7 +48,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def kubefed(environment: dict[str, str], kubeconfig: Path, log: Path) -> Generator[Run]:
+def kubefed(
+    environment: dict[str, str], kubeconfig: Path, log: Path, host: Resources, member: Resources
+) -> Generator[Run]:
     """Our command, with a federation and its controller as long as the module's tests run."""
 
     def run(*arguments: str, status: int = 0, namespace: str = FEDERATION) -> str:
@@ -61,6 +63,10 @@ def kubefed(environment: dict[str, str], kubeconfig: Path, log: Path) -> Generat
     with controller(f"{line} --kubefed-namespace {FEDERATION}", environment, log):
         yield run
     run("uninstall")
+    # The next federation would not take in a member that holds objects of this one.
+    for cluster in (host, member):
+        cluster.delete(NAMESPACE, "ctl")
+        eventually(lambda c=cluster: c.get(NAMESPACE, "ctl") is None, 40, "the end of ctl")
 
 
 @pytest.fixture(scope="module")
