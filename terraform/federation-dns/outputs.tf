@@ -15,8 +15,10 @@ output "provides" {
 output "requires" {
   description = "Endpoints that it requires."
   value = {
-    certificates = "certificates"
-    kube_control = "kube-control"
-    mesh         = "mesh"
+    certificates    = "certificates"
+    charm_tracing   = "charm-tracing"
+    kube_control    = "kube-control"
+    mesh            = "mesh"
+    receive_ca_cert = "receive-ca-cert"
   }
 }

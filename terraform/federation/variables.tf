@@ -35,11 +35,12 @@ variable "charm_channel" {
 }
 
 variable "cos" {
-  description = "The offers of the observability stack, the same for all regions; null is none."
+  description = "The offers of the observability stack, the same for all regions; null is none. Tempo's (traces) may be left out."
   type = object({
     metrics    = string
     logs       = string
     dashboards = string
+    traces     = optional(string)
     controller = optional(string)
   })
   default = null

@@ -13,9 +13,11 @@ output "provides" {
 output "requires" {
   description = "Endpoints that it requires."
   value = {
-    certificates  = "certificates"
-    kube_control  = "kube-control"
-    members       = "members"
-    region_health = "region-health"
+    certificates    = "certificates"
+    charm_tracing   = "charm-tracing"
+    kube_control    = "kube-control"
+    members         = "members"
+    receive_ca_cert = "receive-ca-cert"
+    region_health   = "region-health"
   }
 }

@@ -13,7 +13,9 @@ output "provides" {
 output "requires" {
   description = "Endpoints that it requires."
   value = {
-    certificates = "certificates"
-    kube_control = "kube-control"
+    certificates    = "certificates"
+    charm_tracing   = "charm-tracing"
+    kube_control    = "kube-control"
+    receive_ca_cert = "receive-ca-cert"
   }
 }

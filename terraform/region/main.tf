@@ -17,11 +17,13 @@ locals {
       local.federation_relations,
       [for pair in local.openstack_relations : pair if var.openstack],
       [for pair in local.cos_relations : pair if var.cos != null],
+      [for pair in local.tracing_relations : pair if local.traced],
     ) : join(" ", pair) => pair
     if !anytrue([for end in pair : contains(local.absent, split(":", end)[0])])
   }
 
-  units = { for name, units in local.ha_units : name => units if var.ha }
+  units  = { for name, units in local.ha_units : name => units if var.ha }
+  traced = try(var.cos.traces, null) != null
 }
 
 resource "juju_model" "this" {
@@ -114,7 +116,10 @@ resource "juju_integration" "region" {
 }
 
 resource "juju_integration" "cos" {
-  for_each   = { for name, endpoint in local.cos_offers : name => endpoint if var.cos != null }
+  for_each = merge(
+    { for name, endpoint in local.cos_offers : name => endpoint if var.cos != null },
+    { for name, endpoint in local.tracing_offers : name => endpoint if local.traced },
+  )
   model_uuid = juju_model.this.uuid
 
   application {

@@ -83,10 +83,18 @@ locals {
     ["opentelemetry-collector:cos-agent", "kubefed-host:cos-agent"],
     ["opentelemetry-collector:juju-info", "kubefed-member:juju-info"],
   ]
+  tracing_relations = [
+    ["kubefed-host:charm-tracing", "opentelemetry-collector:receive-traces"],
+    ["kubefed-member:charm-tracing", "opentelemetry-collector:receive-traces"],
+    ["federation-dns:charm-tracing", "opentelemetry-collector:receive-traces"],
+  ]
   # By the name of the offer in the variable `cos`.
   cos_offers = {
     metrics    = "send-remote-write"
     logs       = "send-loki-logs"
     dashboards = "grafana-dashboards-provider"
+  }
+  tracing_offers = {
+    traces = "send-traces"
   }
 }

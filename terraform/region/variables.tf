@@ -57,11 +57,12 @@ variable "upstream" {
 }
 
 variable "cos" {
-  description = "As overlays/cos.yaml: the offers of the observability stack; null is none."
+  description = "As overlays/cos.yaml: the offers of the observability stack; null is none. With traces as overlays/tracing.yaml, too."
   type = object({
     metrics    = string
     logs       = string
     dashboards = string
+    traces     = optional(string)
     controller = optional(string)
   })
   default = null

@@ -129,7 +129,7 @@ def test_upstream_controls_the_hosts_federation_and_a_member_has_none():
     assert "kubefed-host" not in member.applications
 
 
-@pytest.mark.parametrize("feature", ["ha", "cos", "upstream"])
+@pytest.mark.parametrize("feature", ["ha", "cos", "tracing", "upstream"])
 def test_a_feature_after_the_member_role_is_refused_and_not_half_applied(feature: str):
     bundle = loaded("member-region", "regions/palermo", feature)
     assert any("kubefed-host" in problem for problem in bundle_check.check(bundle))

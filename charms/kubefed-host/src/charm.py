@@ -61,6 +61,10 @@ class KubefedHostCharm(ops.CharmBase):
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.stop, self._on_stop)
         framework.observe(self.on.remove, self._on_remove)
+        if ops.tracing is not None:  # dispatch has it found where somebody takes traces
+            self.tracing = ops.tracing.Tracing(
+                self, "charm-tracing", ca_relation_name="receive-ca-cert"
+            )
 
     # What is seen
 

@@ -50,6 +50,10 @@ class KubefedMemberCharm(ops.CharmBase):
             framework.observe(event, self.reconcile)
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(self.on.remove, self._on_remove)
+        if ops.tracing is not None:  # dispatch has it found where somebody takes traces
+            self.tracing = ops.tracing.Tracing(
+                self, "charm-tracing", ca_relation_name="receive-ca-cert"
+            )
 
     # What is seen
 

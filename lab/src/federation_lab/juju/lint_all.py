@@ -6,19 +6,21 @@ modules, which have to deploy the same. One line a problem, with what it is a pr
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
 from federation_lab.juju import lint, lint_clouds, lint_terraform, lint_topology
 
-FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
+FEATURES = ("openstack", "ha", "designate", "cos", "tracing", "upstream")
 """Overlays that go together in any selection, in this order, before the region's role."""
 ROLES = ("host-region", "member-region")
 WITNESS = "witness"
 """A model of its own: with no role, region or feature."""
-TERRAFORM_FEATURES = ("openstack", "ha", "designate", "cos", "upstream")
+TERRAFORM_FEATURES = ("openstack", "ha", "designate", "cos", "tracing", "upstream")
 """Those that ``terraform/region`` has a variable for."""
+NEEDS = {"tracing": "cos"}
+"""Features that are added to another one only."""
 LAB = "lab"
 LAB_FEATURES = ("ha", "upstream")
 """Those that the lab can be given too; the others need clouds and charms that it has not."""
@@ -38,14 +40,20 @@ def overlay_sets(root: Path) -> Iterator[list[str]]:
     regions = sorted(path.stem for path in (root / "overlays/regions").glob("*.yaml"))
     if WITNESS in there:
         yield [WITNESS]
+    for chosen in _selections(features):
+        for role in ROLES:
+            for region in regions if not chosen else regions[:1]:
+                names = [*chosen, role, f"regions/{region}"]
+                yield names
+                if LAB in there and set(chosen) <= set(LAB_FEATURES):
+                    yield [*names, LAB]
+
+
+def _selections(features: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for size in range(len(features) + 1):
         for chosen in combinations(features, size):
-            for role in ROLES:
-                for region in regions if not chosen else regions[:1]:
-                    names = [*chosen, role, f"regions/{region}"]
-                    yield names
-                    if LAB in there and set(chosen) <= set(LAB_FEATURES):
-                        yield [*names, LAB]
+            if all(NEEDS.get(name, name) in chosen for name in chosen):
+                yield chosen
 
 
 def check_overlays(root: Path) -> list[str]:
@@ -124,16 +132,15 @@ def check_terraform(root: Path) -> list[str]:
 def _topologies(root: Path, modules: dict[str, lint_terraform.Module]) -> Iterator[str]:
     told: set[str] = set()
     there = [n for n in TERRAFORM_FEATURES if (root / "overlays" / f"{n}.yaml").is_file()]
-    for size in range(len(there) + 1):
-        for chosen in combinations(there, size):
-            for host in (True, False):
-                bundled = lint_topology.load_bundle(root, chosen, host=host)
-                made = lint_topology.of_terraform(modules, chosen, host=host)
-                for problem in lint_topology.differences(lint_topology.of_bundle(bundled), made):
-                    if problem not in told:
-                        told.add(problem)
-                        shown = " ".join([*chosen, ROLES[0] if host else ROLES[1]])
-                        yield f"terraform/region with {shown}: {problem}"
+    for chosen in _selections(there):
+        for host in (True, False):
+            bundled = lint_topology.load_bundle(root, chosen, host=host)
+            made = lint_topology.of_terraform(modules, chosen, host=host)
+            for problem in lint_topology.differences(lint_topology.of_bundle(bundled), made):
+                if problem not in told:
+                    told.add(problem)
+                    shown = " ".join([*chosen, ROLES[0] if host else ROLES[1]])
+                    yield f"terraform/region with {shown}: {problem}"
 
 
 def check(root: Path) -> list[str]:

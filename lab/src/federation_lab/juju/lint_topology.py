@@ -108,13 +108,12 @@ def of_terraform(
     for name in OURS:
         apps[name] = _of_charm(modules, name, features, units)
     pairs = [*data["kubernetes_relations"], *data["federation_relations"]]
-    for layer in ("openstack", "cos"):
+    for layer in ("openstack", "cos", "tracing"):
         pairs += data[f"{layer}_relations"] if layer in features else []
     consumed = set() if host else {(_end(modules["federation"], "mesh"), "mesh")}
-    if "cos" in features:
-        consumed |= {
-            (f"{name}:{end}", "cos") for name in data["cos"] for end in data["cos_offers"].values()
-        }
+    for layer in {"cos", "tracing"} & {*features}:
+        offers = data[f"{layer}_offers"].values()
+        consumed |= {(f"{name}:{end}", "cos") for name in data["cos"] for end in offers}
     return Topology(
         applications={name: app for name, app in apps.items() if name not in absent},
         relations={

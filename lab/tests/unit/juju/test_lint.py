@@ -142,6 +142,14 @@ def test_every_selection_of_features_is_combined_with_both_roles(root: Path):
     assert not any("openstack" in each and each.endswith("lab") for each in sets)
 
 
+def test_a_feature_that_is_added_to_another_goes_with_it_only(root: Path):
+    for name in ("cos", "tracing"):
+        (root / f"overlays/{name}.yaml").write_text("{}")
+    traced = [names for names in lint_all.overlay_sets(root) if "tracing" in names]
+    assert ["cos", "tracing", "host-region", "regions/roma"] in traced
+    assert all(names[names.index("tracing") - 1] == "cos" for names in traced)
+
+
 def test_what_breaks_one_combination_only_is_told_once_with_the_smallest(
     root: Path, capsys: pytest.CaptureFixture[str]
 ):
