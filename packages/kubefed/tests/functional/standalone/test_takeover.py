@@ -157,7 +157,8 @@ def test_either_takes_over_from_the_other_without_a_write(
     shell(f"kubefed init {suffix}", environment)
     host.patch(KUBEFED_CONFIG, "kubefed", FEDERATION, {"spec": QUICK})
     for name in members:
-        shell(f"kubefed join {name} {suffix}", environment)
+        # Other tests' federations have left their workloads there.
+        shell(f"kubefed join {name} --release-orphans {suffix}", environment)
     rights = account(trio, tmp_path / "account")
     log = tmp_path / "log"
     upstreams = f"{upstream_manager} --kubeconfig={rights} {suffix} --healthz-addr=127.0.0.1:0"
