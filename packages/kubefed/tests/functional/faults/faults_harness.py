@@ -198,7 +198,7 @@ class Faulty:
 
     def quiet(self, seconds: float) -> None:
         """Check that nothing at all is written for a while, once the last events are."""
-        eventually(lambda: not self.writes(time.monotonic() - 1.0), 60)
+        eventually(lambda: not self.writes(time.monotonic() - 2.0), 60)
         began = time.monotonic()
         time.sleep(seconds)
         written = [f"{each.verb} {each.cluster} {each.path}" for each in self.writes(began)]
