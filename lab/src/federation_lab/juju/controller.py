@@ -26,6 +26,7 @@ from federation_lab.juju.state import Model, Status
 from federation_lab.juju.store import Store
 from federation_lab.juju.toolserver import ToolServer
 from federation_lab.juju.trees import Trees
+from federation_lab.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -133,10 +134,7 @@ class Controller:
             await self._stop()
 
     async def _stop(self) -> None:
-        tasks = [task for _, task in self._agents.values()] + list(self._jobs.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*(task for _, task in self._agents.values()), *self._jobs.values()])
         self.tools.close()
         await self.save()
 

@@ -13,6 +13,7 @@ import aiohttp
 
 from federation_lab.errors import LabError
 from federation_lab.observe import overview, probe, timeline
+from federation_lab.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -230,9 +231,7 @@ class RegionLoss:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
 
     async def _watch_dns(self, region: Region) -> None:
         while True:
