@@ -24,7 +24,7 @@ STANDING_LAB = (
 )
 STANDING = "standing lab"
 # Each file has what it needs for itself.
-BY_FILE = "packages/federation-dns/tests/functional/test_"
+BY_FILE = ("packages/federation-dns/tests/functional/test_", "tests/functional/test_")
 SECONDS = "federation/seconds"
 # Of a test that has never run here.
 GUESSED_LAB, GUESSED_FUNCTIONAL, GUESSED_UNIT = 8.0, 3.0, 0.1

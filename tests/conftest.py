@@ -73,8 +73,8 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab of three regions with the example application, taken away at the end."""
     standing = _home_to_keep()
-    _require_machine()
-    _require_charms()
+    require_machine()
+    require_charms()
     home = standing or tmp_path_factory.mktemp("lab")
     found = Lab(home, LAB_ID)
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +111,7 @@ def _home_to_keep() -> Path | None:
     return Path(home)
 
 
-def _require_machine() -> None:
+def require_machine() -> None:
     """Skip where nobody could make a lab."""
     from federation_lab import network
     from federation_lab.errors import LabError
@@ -126,7 +126,7 @@ def _require_machine() -> None:
         pytest.fail(str(error), pytrace=False)
 
 
-def _require_charms() -> None:
+def require_charms() -> None:
     """Fail where the charms are not packed: a skip would hide the whole federation."""
     missing = [path for path in CHARMS if not (ROOT / f"{path}_amd64.charm").exists()]
     if missing:

@@ -28,6 +28,15 @@ SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 CHARMS = ("kubefed-host", "kubefed-member", "federation-dns")
 SETTLE_SECONDS = 180.0
 PERIOD = 0.3
+MANAGED = "labelSelector=kubefed.io%2Fmanaged%3Dtrue"
+# What the example and the tests have in members.
+COPIED = {
+    "Namespace": "/api/v1/namespaces",
+    "ConfigMap": "/api/v1/configmaps",
+    "Secret": "/api/v1/secrets",
+    "Service": "/api/v1/services",
+    "Deployment": "/apis/apps/v1/deployments",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +229,21 @@ class Federation:
 def settled(status: jubilant.Status) -> bool:
     """Say whether all is active and no hook runs."""
     return jubilant.all_active(status) and jubilant.all_agents_idle(status)
+
+
+def managed(cluster: Cluster) -> dict[str, tuple[str, str]]:
+    """Give the version of every object in a cluster that the federation has written.
+
+    Of a Deployment it is the generation: its status, which is the cluster's own, makes versions.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for kind, path in COPIED.items():
+        for item in (cluster.get(f"{path}?{MANAGED}") or {})["items"]:
+            metadata = item["metadata"]
+            by = "generation" if kind == "Deployment" else "resourceVersion"
+            name = f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
+            found[name] = (metadata["uid"], str(metadata[by]))
+    return found
 
 
 def until(condition: Callable[[], bool], what: str, *, seconds: float = SETTLE_SECONDS) -> float:

@@ -16,19 +16,10 @@ from federation_lab import tools
 
 from tests.conftest import REGIONS
 from tests.integration.conftest import JUJU
-from tests.integration.federation import NAMESPACE, Cluster, Federation, until
+from tests.integration.federation import COPIED, NAMESPACE, Cluster, Federation, managed, until
 
 IMAGE = "quay.io/kubernetes-multicluster/kubefed"
 PLACE = "turns"
-# What the example and this test have in members; a Deployment's version also counts its status.
-KINDS = {
-    "Namespace": "/api/v1/namespaces",
-    "ConfigMap": "/api/v1/configmaps",
-    "Secret": "/api/v1/secrets",
-    "Service": "/api/v1/services",
-    "Deployment": "/apis/apps/v1/deployments",
-}
-MANAGED = "labelSelector=kubefed.io%2Fmanaged%3Dtrue"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 OF_UPSTREAM = "labelSelector=kubefed-control-plane%3Dcontroller-manager"
 LOCK = f"/api/v1/namespaces/{NAMESPACE}/configmaps/kubefed-controller-manager"
@@ -109,15 +100,11 @@ def everywhere(federation: Federation, name: str, color: str) -> Callable[[], bo
 
 def photo(federation: Federation) -> dict[str, tuple[str, str]]:
     """The version of every object in every region that the federation has written."""
-    found: dict[str, tuple[str, str]] = {}
-    for region in federation.regions:
-        for kind, path in KINDS.items():
-            for item in (federation.cluster(region).get(f"{path}?{MANAGED}") or {})["items"]:
-                metadata = item["metadata"]
-                by = "generation" if kind == "Deployment" else "resourceVersion"
-                name = f"{region} {kind} {metadata.get('namespace', '')}/{metadata['name']}"
-                found[name] = (metadata["uid"], str(metadata[by]))
-    return found
+    return {
+        f"{region} {name}": version
+        for region in federation.regions
+        for name, version in managed(federation.cluster(region)).items()
+    }
 
 
 def switch(federation: Federation, to: str, says: str) -> None:
@@ -145,7 +132,7 @@ def test_upstream_takes_its_turn_and_gives_it_back(federation: Federation, host:
     until(everywhere(federation, "before", "red"), "embedded propagates", seconds=SECONDS)
     regions = " ".join(sorted(federation.regions))
     kept = photo(federation)
-    assert len(kept) > len(federation.regions) * len(KINDS)
+    assert len(kept) > len(federation.regions) * len(COPIED)
 
     switch(federation, "upstream", f"{regions}; KubeFed v0.10.0")
     host.request("POST", f"{TYPES}/federatedconfigmaps", config_map("during", "green"))

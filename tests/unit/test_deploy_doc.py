@@ -1,40 +1,26 @@
-"""README.md and docs/deploy.md: deployments pass the lint; the lab has what is marked (lab)."""
+"""README.md and docs/deploy.md: deployments pass the lint; the lab has what is marked (lab).
 
-import re
-import shlex
-from pathlib import Path
+tests/functional/test_deploy_page.py runs what is marked.
+"""
 
 import pytest
 from federation_lab.juju import cli, lint
 
-ROOT = Path(__file__).parents[2]
+from tests import pages
+from tests.pages import ROOT, Command
+
 PAGE = "docs/deploy.md"
-MARK = re.compile(r"\((lab|never run)[^)]*\)[.:]?")
 
 
-def commands(page: str) -> list[tuple[str, list[str]]]:
-    """The commands of a page's blocks, each with the mark of the paragraph before its block."""
-    found: list[tuple[str, list[str]]] = []
-    mark = ""
-    for paragraph in (ROOT / page).read_text().split("\n\n"):
-        if not paragraph.startswith("    "):
-            marks = MARK.findall(paragraph)
-            mark = marks[-1] if marks else ""
-            continue
-        for line in paragraph.splitlines():
-            command = line.strip().removeprefix("$ ")
-            shown = line.strip().startswith(("$ ", "juju "))
-            words = shlex.split(command, comments=True) if shown else []
-            if words:
-                found.append((mark, words))
-    return found
+def deployments(page: str) -> list[Command]:
+    return [each for each in pages.commands(page) if each.words[:2] == ["juju", "deploy"]]
 
 
 @pytest.mark.parametrize("page", [PAGE, "README.md"])
 def test_each_deployment_passes_the_lint(page: str):
-    deployments = [words for _, words in commands(page) if words[:2] == ["juju", "deploy"]]
-    assert deployments
-    for words in deployments:
+    bundles = [each.words for each in deployments(page) if each.words[-1].endswith(".yaml")]
+    assert bundles
+    for words in bundles:
         files = [ROOT / word for word in words if word.startswith("./")]
         assert [path for path in files if not path.is_file()] == []
         assert words.count("--overlay") == len(files) - 1
@@ -42,16 +28,54 @@ def test_each_deployment_passes_the_lint(page: str):
 
 
 def test_a_deployment_with_a_trusted_application_is_given_trust():
-    for _, words in commands(PAGE):
-        if words[:2] == ["juju", "deploy"]:
-            assert ("--trust" in words) == ("./overlays/openstack.yaml" in words)
+    for command in deployments(PAGE):
+        openstack = "./overlays/openstack.yaml" in command.words
+        assert ("--trust" in command.words) == openstack
 
 
 def test_every_block_says_whether_it_was_run():
-    assert [words for mark, words in commands(PAGE) if not mark] == []
+    assert [each.line for each in pages.commands(PAGE) if not each.mark] == []
 
 
 def test_what_is_marked_as_of_the_lab_the_lab_understands():
-    of_lab = [words for mark, words in commands(PAGE) if mark == "lab" and words[0] == "juju"]
+    of_lab = [each.words for each in pages.commands(PAGE) if each.mark == "lab"]
+    verbs = {words[1] for words in of_lab if words[0] == "juju"}
     assert len(of_lab) > 10
-    assert {words[1] for words in of_lab} <= cli.VERBS
+    assert verbs <= cli.VERBS
+
+
+SHOWN = ("id: ID", "...", "web/0*  active  ...  all well", "...", "again ID")
+
+
+def test_what_is_printed_is_read_by_what_is_shown():
+    printed = "id: a1\n\nhead\nweb/0*   active idle\t1  all well\nagain a1\n"
+    assert pages.read(SHOWN, printed, {}) == {"ID": "a1"}
+    assert pages.read(SHOWN, printed, {"ID": "a1"}) == {}
+    assert pages.read(("...",), printed, {}) == {}
+    assert pages.read((), "\n", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("printed", "known"),
+    [
+        ("id: a1\nweb/0* active 1 all well\nagain a2\n", {}),
+        ("id: a1\nweb/0* active 1 all well\nagain a1\n", {"ID": "a2"}),
+        ("id: a1\nweb/0* waiting 1 all well\nagain a1\n", {}),
+        ("id: a1\nweb/0* active 1 all well\nagain a1\nand more\n", {}),
+        ("", {}),
+    ],
+)
+def test_what_is_not_shown_is_noticed(printed: str, known: dict[str, str]):
+    assert pages.read(SHOWN, printed, known) is None
+
+
+def test_silence_is_noticed_where_a_page_shows_nothing():
+    assert pages.read((), "not found\n", {}) is None
+
+
+def test_placeholders_are_filled_and_the_rest_stays():
+    line = "run path=PATH at HOST:PORT of ADDRESS OF THE SERVICE IN catania"
+    names = ["PATH", "HOST:PORT", "ADDRESS OF THE SERVICE IN catania"]
+    assert pages.placeholders(line) == names
+    known = {names[0]: "/a", names[2]: "10.0.0.1"}
+    assert pages.filled(line, known) == "run path=/a at HOST:PORT of 10.0.0.1"

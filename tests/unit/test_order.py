@@ -30,6 +30,7 @@ def standing():
         yield
         log.write("end\\n")
 """
+DEPLOY_PAGE = "tests/functional/test_deploy_page.py::test_i"
 UNIT = "packages/kubefed/tests/unit/test_cli.py::test_d[x::y]"
 
 
@@ -46,6 +47,7 @@ def order() -> ModuleType:
 def test_who_shares_a_process(order: ModuleType) -> None:
     assert order.group(LAB) == order.group(DRILL) == "standing lab"
     assert order.group(PLANES) == "packages/kubefed/tests/functional"
+    assert order.group(DEPLOY_PAGE) == "tests/functional/test_deploy_page.py"
     assert order.group(AGENTS) == "packages/federation-dns/tests/functional/test_wan.py"
     assert order.group(CLOUD) == "packages/federation-dns/tests/functional/openstack"
     assert order.group(UNIT) == "packages/kubefed/tests/unit/test_cli.py"
