@@ -86,6 +86,7 @@ class KubefedMemberCharm(ops.CharmBase):
             return
         records = self.store.load()
         self._leave_ended(access, region, settings, records)
+        self._forget_secret(event, records)
         if access is not None:
             cluster = self._cluster_now(event, access, records)
             renew = records.cluster not in ("", cluster)
@@ -104,6 +105,13 @@ class KubefedMemberCharm(ops.CharmBase):
         if records.cluster and not isinstance(event, ops.UpdateStatusEvent):
             return records.cluster
         return kubefed_member.identity(access) or records.cluster
+
+    def _forget_secret(self, event: ops.EventBase, records: Records) -> None:
+        """Drop the secret that Juju kept because the hook that left the federation failed."""
+        if not isinstance(event, ops.RelationBrokenEvent) or event.relation.name != FEDERATION:
+            return
+        if event.relation.id not in records.federations:
+            self.tokens.drop(event.relation.id)
 
     def _ended(self, records: Records, settings: Settings) -> list[int]:
         """Return the records whose relation is gone or now names another host."""

@@ -55,6 +55,7 @@ class Federation(BaseModel):
         scope: what the operator allows of them; empty: all.
         digest: of what was prepared in the cluster; another one is wanted, it is done again.
         issued_at: when its token was minted.
+        ends_at: and when that one ends; the databag tells whether Juju kept it.
         taken_at: when the token was minted that the host said to hold when older ones were ended.
         error: why the last try failed; empty: it did not.
     """
@@ -66,6 +67,7 @@ class Federation(BaseModel):
     service_account: str = ""
     digest: str = ""
     issued_at: datetime | None = None
+    ends_at: datetime | None = None
     taken_at: datetime | None = None
     error: str = ""
 

@@ -51,8 +51,9 @@ class TokenSecrets:
             content = secret.peek_content()
             issued = datetime.fromisoformat(content[ISSUED_KEY])
             ends = datetime.fromisoformat(content["expires-at"])
-            if not kubefed_member.due(issued, ends, moment):
-                federation.issued_at = issued
+            kept = federation.ends_at in (None, ends)  # else a failed hook's token was dropped
+            if kept and not kubefed_member.due(issued, ends, moment):
+                federation.issued_at, federation.ends_at = issued, ends
                 secret.grant(relation)
                 return self._said(secret, content)
         holder = self._charm.unit.name
@@ -78,7 +79,7 @@ class TokenSecrets:
             secret.set_content(content)
         # To the application, never a unit: Juju grants nothing else across models.
         secret.grant(relation)
-        federation.issued_at = moment
+        federation.issued_at, federation.ends_at = moment, minted.expires_at
         return self._said(secret, content)
 
     def _said(self, secret: ops.Secret, content: Mapping[str, str]) -> dict[str, Any]:
@@ -122,6 +123,8 @@ class TokenSecrets:
     def hold(federation: Federation, published: Mapping[str, Any]) -> bool:
         """Say whether the published token has more than half of its life; asks nobody."""
         ends = published["token_expires_at"] if published["token_secret_id"] else None
+        if ends != federation.ends_at:
+            return False  # the hook that minted it failed, and Juju kept the one before
         return not kubefed_member.due(federation.issued_at, ends, kubefed_member.now())
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Makes this charm's src importable, though other charms' tests run in the same process."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,31 @@ import federation_dns_unit  # noqa: E402
 pytest_pycollect_makemodule, this_charm = own_module(charm)
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dns_world.FakeMachine:
-    """The machine as a fake."""
-    found = dns_world.FakeMachine(tmp_path)
+def fake(patch: pytest.MonkeyPatch, folder: Path) -> dns_world.FakeMachine:
+    """Put a machine of the test's own in the real one's place."""
+    found = dns_world.FakeMachine(folder)
 
     def same(_: Path) -> dns_world.FakeMachine:
         return found
 
-    monkeypatch.setattr(charm, "Machine", same)
-    monkeypatch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
-    monkeypatch.setattr(federation_dns_unit, "now", lambda: dns_world.NOW)
-    monkeypatch.setattr(agent_verdict, "clock", lambda: found.clock)
-    monkeypatch.setattr(agent_verdict, "pause", found.pause)
+    patch.setattr(charm, "Machine", same)
+    patch.setattr(federation_dns_unit, "version", lambda: "0.1.0")
+    patch.setattr(federation_dns_unit, "now", lambda: dns_world.NOW)
+    patch.setattr(agent_verdict, "clock", lambda: found.clock)
+    patch.setattr(agent_verdict, "pause", found.pause)
     return found
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dns_world.FakeMachine:
+    """The machine as a fake."""
+    return fake(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def fresh() -> Callable[[pytest.MonkeyPatch, Path], dns_world.FakeMachine]:
+    """What makes another such machine."""
+    return fake
 
 
 @pytest.fixture

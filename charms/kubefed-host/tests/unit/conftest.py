@@ -1,6 +1,7 @@
 """Makes this charm's src importable, though other charms' tests run in the same process."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,29 +22,40 @@ import kubefed_host  # noqa: E402
 pytest_pycollect_makemodule, this_charm = own_module(charm)
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
-    """The cluster, the members and the unit as fakes."""
-    found = host_world.World(tmp_path)
-    monkeypatch.setattr(kubefed_host, "install_api", found.install_api)
-    monkeypatch.setattr(kubefed_host, "user_kubeconfig", found.user_kubeconfig)
-    monkeypatch.setattr(kubefed_host, "end_user_kubeconfigs", found.end_user_kubeconfigs)
-    monkeypatch.setattr(kubefed_host, "version", lambda: "0.1.0")
+def fake(patch: pytest.MonkeyPatch, folder: Path) -> host_world.World:
+    """Put a cluster, members and a unit of the test's own in their places."""
+    found = host_world.World(folder)
+    patch.setattr(kubefed_host, "install_api", found.install_api)
+    patch.setattr(kubefed_host, "user_kubeconfig", found.user_kubeconfig)
+    patch.setattr(kubefed_host, "end_user_kubeconfigs", found.end_user_kubeconfigs)
+    patch.setattr(kubefed_host, "version", lambda: "0.1.0")
     for name in ("join", "leave", "list_clusters", "delete_workloads"):
-        monkeypatch.setattr(federation_members, name, getattr(found, name))
-    monkeypatch.setattr(federation_members, "cluster_states", found.list_clusters)
-    monkeypatch.setattr(Access, "admin", lambda _: found.api)
-    monkeypatch.setattr(control_planes, "deploy", found.deploy)
+        patch.setattr(federation_members, name, getattr(found, name))
+    patch.setattr(federation_members, "cluster_states", found.list_clusters)
+    patch.setattr(Access, "admin", lambda _: found.api)
+    patch.setattr(control_planes, "deploy", found.deploy)
     for module in (control_planes, handover):
-        monkeypatch.setattr(module, "clock", lambda: found.time)
-        monkeypatch.setattr(module, "sleep", found.sleep)
+        patch.setattr(module, "clock", lambda: found.time)
+        patch.setattr(module, "sleep", found.sleep)
     host = host_world.FakeHost(found)
 
     def same_host(_: Path) -> host_world.FakeHost:
         return host
 
-    monkeypatch.setattr(charm, "Host", same_host)
+    patch.setattr(charm, "Host", same_host)
     return found
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
+    """The cluster, the members and the unit as fakes."""
+    return fake(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def fresh() -> Callable[[pytest.MonkeyPatch, Path], host_world.World]:
+    """What makes another such world."""
+    return fake
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Makes this charm's src importable, though other charms' tests run in the same process."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ import member_world  # noqa: E402
 
 pytest_pycollect_makemodule, this_charm = own_module(charm)
 
+_STORE = kubefed_member.Store
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World:
-    """The cluster and the clock as fakes."""
-    store = kubefed_member.Store
+
+def fake(patch: pytest.MonkeyPatch, folder: Path) -> member_world.World:
+    """Put a cluster and a clock of the test's own in their places."""
     found = member_world.World()
     for name in (
         "prepare",
@@ -33,11 +34,23 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World
         "delete_workloads",
         "rights",
     ):
-        monkeypatch.setattr(kubefed_member, name, getattr(found, name))
-    monkeypatch.setattr(kubefed_member, "remove_own_account", found.remove_own_account)
-    monkeypatch.setattr(kubefed_member, "now", lambda: found.now)
-    monkeypatch.setattr(kubefed_member, "Store", lambda: store(tmp_path))
+        patch.setattr(kubefed_member, name, getattr(found, name))
+    patch.setattr(kubefed_member, "remove_own_account", found.remove_own_account)
+    patch.setattr(kubefed_member, "now", lambda: found.now)
+    patch.setattr(kubefed_member, "Store", lambda: _STORE(folder))
     return found
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> member_world.World:
+    """The cluster and the clock as fakes."""
+    return fake(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def fresh() -> Callable[[pytest.MonkeyPatch, Path], member_world.World]:
+    """What makes another such world."""
+    return fake
 
 
 @pytest.fixture

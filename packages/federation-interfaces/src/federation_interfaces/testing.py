@@ -1,13 +1,18 @@
-"""For tests of charms: what a control plane publishes, certificates, and whose `charm` it is."""
+"""For tests of charms: what a control plane publishes, certificates, and whose `charm` it is.
+
+And hooks that are killed, at any of their calls of a hook tool.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -158,6 +163,50 @@ def tracing_relations(
         testing.Relation("charm-tracing", id=7301, remote_app_data=taken),
         testing.Relation("receive-ca-cert", id=7302, remote_app_data=known),
     )
+
+
+class Killed(BaseException):
+    """The hook's process has been killed."""
+
+
+class HookTools:
+    """What a hook calls of Juju.
+
+    Attributes:
+        calls: the tools' names, in order.
+        fatal: the number of the call that the hook does not survive; None: it does.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.fatal: int | None = None
+
+    def watch(self, patch: pytest.MonkeyPatch) -> None:
+        """Stand between ops.testing's hooks and its tools."""
+        backend: Any = importlib.import_module("scenario.mocking")._MockModelBackend
+        tools = [name for name in vars(backend) if not name.startswith("_")]
+        for name in tools:
+            patch.setattr(backend, name, self._counted(name, getattr(backend, name)))
+
+    def _counted(self, name: str, tool: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(tool)
+        def call(*given: Any, **named: Any) -> Any:
+            self.calls.append(name)
+            if len(self.calls) - 1 == self.fatal:
+                raise Killed(name)
+            return tool(*given, **named)
+
+        return call
+
+
+def points(count: int) -> Sequence[int]:
+    """At which of so many calls a hook is killed: at each by night, else at seven."""
+    if os.environ.get("FEDERATION_SOAK") == "1" or count <= _POINTS:
+        return range(count)
+    return sorted({number * count // _POINTS for number in range(_POINTS)})
+
+
+_POINTS = 7
 
 
 def promtool() -> str | None:
