@@ -29,9 +29,9 @@ from typing import Any
 
 from federation_dns import plan as plans
 from federation_dns import zone as zones
+from federation_dns.passes import carry_out
 from federation_dns.plan import Rules, View
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.publisher import carry_out
 from federation_dns.verdict import Ballot, Holds, Role, judge
 from federation_dns.zone import RegionState, RegionView, Service, Zone
 from rich.console import Console

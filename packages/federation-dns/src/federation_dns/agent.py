@@ -158,7 +158,8 @@ class Agent:
         self.server = MeshServer(
             config, self.core, self.mesh, time.monotonic, self.notes, wrong=self.wrong
         )
-        self._dns = ThreadPoolExecutor(len(config.all_zones), "dns")
+        # Each zone is read and written at the same time.
+        self._dns = ThreadPoolExecutor(2 * len(config.all_zones), "dns")
         self._disk = ThreadPoolExecutor(1, "disk")
         self._save = asyncio.Event()
         self.watcher = (

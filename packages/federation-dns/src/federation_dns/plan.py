@@ -20,6 +20,8 @@ from federation_dns.zone import Key, RecordSet, RecordType, Zone
 OWNER = "_federation"
 APEX_MARK = "apex-ns"
 HERITAGE = "heritage=federation-dns"
+UNREAD = -1
+"""The serial of a view that was not read as it is."""
 _KINDS: tuple[RecordType, ...] = ("A", "AAAA", "CNAME")
 
 
@@ -44,6 +46,7 @@ class View:
     """The whole zone as one complete reading gave it.
 
     Attributes:
+        serial: its, or `UNREAD` where something was written since.
         progress: the server's own notes of keys it signs the zone with, if it leaves any.
         signing: by these it has not signed all of it yet.
     """
@@ -154,6 +157,39 @@ def read_generation(view: View, rules: Rules) -> int | None:
         if ours and number.isascii() and number.isdigit():
             return int(number)
     return None
+
+
+def is_generation(value: str, rules: Rules) -> bool:
+    """Whether a TXT says a generation of this federation's."""
+    return value.startswith(f"{owner_text(rules.federation)},generation=")
+
+
+def carried_out(view: View, plan: Plan, rules: Rules, generation: str) -> View:
+    """The zone after all of a plan was done to it, and its generation written."""
+    records, names = dict(view.records), dict(view.names)
+
+    def put(name: str, kind: str, found: Found | None) -> None:
+        records.pop((name, kind), None)
+        kinds = names.pop(name, frozenset[str]()) - {kind}
+        if found is not None:
+            records[name, kind] = found
+            kinds |= {kind}
+        if kinds:
+            names[name] = kinds
+
+    mark = Found(rules.ttl, (owner_text(rules.federation),))
+    for change in plan.changes:
+        sets = {s.type: Found(s.ttl, tuple(sorted(s.values))) for s in change.sets}
+        for kind in ("NS",) if change.name == rules.zone else _KINDS:
+            put(change.name, kind, sets.get(kind))
+        if change.name != rules.zone and change.kind != "update":
+            gone = change.kind == "delete"
+            put(owner_name(change.name), "TXT", None if gone else mark)
+    key = owner_name(rules.zone), "TXT"
+    there = records.get(key)
+    others = (v for v in (there.values if there else ()) if not is_generation(v, rules))
+    put(*key, Found(rules.ttl, tuple(sorted((*others, generation)))))
+    return replace(view, serial=UNREAD, records=records, names=names)
 
 
 def plan(

@@ -2,9 +2,10 @@
 
 The zone as read last is kept, so that a verdict goes out in one message without reading first; the
 prerequisites in it make the server refuse if that reading is no longer true. Every compare
-interval the serial and the generation are asked, and the zone is read again if they moved, or at
-least every thirtieth time: a zone that was emptied, altered or restored from a backup is put right
-without anybody noticing.
+interval the serial and the generation are asked, and the zone is read again if they moved, after
+each write, or at least every thirtieth time: a zone that was emptied, altered or restored from a
+backup is put right without anybody noticing. What is wanted while a reading is under way does not
+wait for it, as long as another is kept.
 """
 
 from __future__ import annotations
@@ -13,94 +14,26 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
-from federation_dns import plan as plans
+from federation_dns import passes
 from federation_dns.core import Core
+from federation_dns.passes import SIGNING_SECONDS, TRIES, Pass
 from federation_dns.plan import Plan, Rules, View
 from federation_dns.providers import Provider, ProviderError
-from federation_dns.zone import Key, RecordSet, Zone
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 _FULL_EVERY = 30
-_TRIES = 4
 _LONGEST_BACKOFF = 5.0
 # What passes by itself within so long is no operator's matter.
 _LASTING = 15.0
-_SIGNING_SECONDS = 60.0
-"""For so long changes wait for a server that signs the whole zone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """How a pass ended.
-
-    Attributes:
-        waits: nothing was tried, because the server signs the zone.
-    """
-
-    outcome: Literal["same", "changed", "failed"]
-    view: View | None
-    plan: Plan | None
-    changes: int
-    spends: frozenset[str] = frozenset()
-    error: str = ""
-    remedy: str = ""
-    waits: bool = False
-
-
-def carry_out(
-    provider: Provider,
-    wanted: Zone,
-    apex: dict[Key, RecordSet],
-    rules: Rules,
-    view: View | None,
-    *,
-    wait: bool = True,
-) -> Pass:
-    """Read if need be, plan, apply, read again; blocks within the provider's bounds.
-
-    What is changed while a server signs the whole zone may keep no signature for good, and
-    validates nowhere; so with `wait` nothing is written then.
-    """
-    done, spends = 0, frozenset[str]()
-    plan: Plan | None = None
-    error = ProviderError("the zone changes faster than it can be written", "retry")
-    for _ in range(_TRIES):
-        try:
-            if view is None:
-                view = provider.read()
-            plan = plans.plan(wanted, view, rules, apex)
-            if wait and view.signing and plan.changes:
-                why = _waiting(len(plan.changes), rules)
-                return Pass("failed", view, plan, done, spends, why, "retry", waits=True)
-            written = provider.apply(plan, view) if plan.changes else 0
-            if not written:
-                return Pass("changed" if done else "same", view, plan, done, spends)
-            done, spends = done + written, spends | plan.spends
-            rules = replace(rules, spent=rules.spent | plan.spends)
-            view = provider.read()
-            return Pass("changed", view, plan, done, spends)
-        except ProviderError as found:
-            error, view = found, None
-            if found.done and plan is not None:
-                # Which of them went is not known, so all that might have gone counts.
-                done, spends = done + found.done, spends | plan.spends
-                rules = replace(rules, spent=rules.spent | plan.spends)
-            if found.remedy != "reread":
-                break
-    return Pass("failed", None, plan, done, spends, str(error), error.remedy)
-
-
-def _waiting(changes: int, rules: Rules) -> str:
-    return (
-        f"zone {rules.zone}: its server signs all of it; {changes} names wait for that, "
-        f"{_SIGNING_SECONDS:.0f} s at most"
-    )
+_AGAIN = Pass(
+    "failed", None, None, 0, error="the zone changes faster than it is read", remedy="reread"
+)
 
 
 class Publisher:
@@ -128,12 +61,16 @@ class Publisher:
         self._lifted = lifted
         self._wake = asyncio.Event()
         self._view: View | None = None
+        self._looks = 0
+        # What was written since the look under way began; None: nobody knows.
+        self._since: list[Plan] | None = []
         self._spent: list[tuple[float, frozenset[str]]] = []
         self._said: tuple[str, ...] = ()
         self._signing_since: float | None = None
         self.changes = 0
         self.errors = 0
-        self.trouble = "the DNS server has not been read yet"
+        self._unread = ""
+        self._unwritten = self.trouble = "the DNS server has not been read yet"
         self.plan: Plan | None = None
         self.well_at: float | None = None
         self._began = clock()
@@ -163,15 +100,8 @@ class Publisher:
     async def run(self) -> None:
         """Compare and write, until cancelled."""
         delay = 0.5
-        compared = 0
         while True:
-            woken = self._wake.is_set()
-            self._wake.clear()
-            if not woken and self._view is not None:
-                compared += 1
-                if compared >= _FULL_EVERY or await self._moved():
-                    self._view, compared = None, 0
-            done = await self._pass()
+            done = await self._round()
             if done.outcome == "failed":
                 # A plan that is too long for one pass goes on at once.
                 delay = 0.5 if done.changes else min(_LONGEST_BACKOFF, delay * 2)
@@ -186,50 +116,118 @@ class Publisher:
         except TimeoutError:
             return
 
-    async def _moved(self) -> bool:
-        try:
-            stamp = await self._thread(self._provider.stamp)
-        except ProviderError:
-            return True  # the pass that follows finds out what is wrong
-        return self._view is None or stamp != self._view.stamp(self._rules.zone)
+    async def _round(self) -> Pass:
+        """Look, write, look again; who was woken writes first, if a reading is kept."""
+        looks, done = not self._wake.is_set(), _AGAIN
+        self._wake.clear()
+        for _ in range(TRIES):
+            failed = await self._look() if looks or self._view is None else None
+            if failed is None and self._view is not None:
+                done = await self._pass(self._view)
+            elif failed is not None and failed.remedy != "reread":
+                return failed
+            if done.remedy != "reread":
+                break
+        if done.remedy == "reread":
+            self._unwritten = done.error
+            self.errors += 1
+            self._tell()
+        elif done.outcome == "changed":
+            failed = await self._look()
+            return done if failed is None else replace(failed, changes=done.changes)
+        return done
 
-    async def _pass(self) -> Pass:
+    async def _look(self) -> Pass | None:
+        """Have the zone as it is now; what is wanted meanwhile goes out by the reading before.
+
+        Returns:
+            What failed.
+        """
+        kept, self._since, failed = self._view, [], _AGAIN
+        self._looks += 1
+        whole = self._looks >= _FULL_EVERY
+        looking = asyncio.ensure_future(
+            self._thread(lambda: passes.look(self._provider, kept, self._rules, whole=whole))
+        )
+        try:
+            while self._view is not None and await self._woken_before(looking):
+                done = await self._pass(self._view)
+                failed = done if done.outcome == "failed" else failed
+            found = await looking
+        except ProviderError as error:
+            self._unread = str(error)
+            self.errors += 1
+            self._tell()
+            return Pass("failed", None, None, 0, error=str(error), remedy=error.remedy)
+        finally:
+            looking.cancel()
+        self._unread = ""
+        self._tell()
+        if found is not kept:
+            self._looks = 0
+        return self._take(found, failed)
+
+    def _take(self, found: View, failed: Pass) -> Pass | None:
+        """Keep what was found; `failed` if it may be older than what was written."""
+        if self._since is None:
+            self._view = None
+            return failed
+        # What fits not is read again soon, since the view that is kept is none that was read.
+        self._keep(passes.caught_up(self._provider, found, self._since, self._rules) or self._view)
+        return None
+
+    async def _woken_before(self, looking: asyncio.Future[View]) -> bool:
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({looking, waking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+        return not looking.done()
+
+    def _keep(self, view: View | None) -> None:
+        """Keep the reading, and since when the server signs: if it never ends, we wait once."""
+        self._view = view
+        if view is not None and not view.signing:
+            self._signing_since = None
+        elif view is not None and self._signing_since is None:
+            self._signing_since = self._clock()
+
+    async def _pass(self, view: View) -> Pass:
+        self._wake.clear()
         now = self._clock()
         self._spent = [(at, gone) for at, gone in self._spent if now - at <= self._window]
         spent = frozenset(name for _, gone in self._spent for name in gone)
         lifted = self._lifted()
         rules = replace(self._rules, spent=spent, lifted=lifted)
-        wanted, apex, view = self._core.wanted, dict(self._core.apex), self._view
+        wanted, apex = self._core.wanted, dict(self._core.apex)
         since = self._signing_since
-        wait = since is None or now - since < _SIGNING_SECONDS
+        wait = since is None or now - since < SIGNING_SECONDS
         done = await self._thread(
-            lambda: carry_out(self._provider, wanted, apex, rules, view, wait=wait),
+            lambda: passes.write(self._provider, wanted, apex, rules, view, wait=wait),
         )
-        self._signed(now, done)
-        self.plan = done.plan or self.plan
+        # How far the server is with its signing, only a reading tells.
+        self._view = None if done.waits else done.view
+        self._since = _and(self._since, done)
+        self.plan = done.plan
         self.changes += done.changes
-        if done.outcome == "failed" and not done.waits:
-            self.errors += 1
-        trouble = done.error or self._provider.behind()
+        if done.spends and not lifted:
+            self._spent.append((now, done.spends))
+        if done.changes and done.plan is not None:
+            log.info("%d names written, generation after %s", done.changes, done.plan.generation)
+        if done.remedy != "reread":
+            self.errors += done.outcome == "failed" and not done.waits
+            self._unwritten = done.error
+            self._tell()
+        self._say_left_alone()
+        return done
+
+    def _tell(self) -> None:
+        trouble = self._unread or self._unwritten or self._provider.behind()
         if trouble and trouble != self.trouble:
             log.warning("%s", trouble)
         self.trouble = trouble
         if not trouble:
             self.well_at = self._clock()
-        if done.spends and not lifted:
-            self._spent.append((now, done.spends))
-        if done.changes and done.plan is not None:
-            log.info("%d names written, generation after %s", done.changes, done.plan.generation)
-        self._say_left_alone()
-        return done
-
-    def _signed(self, now: float, done: Pass) -> None:
-        """Keep the reading, and since when the server signs: if it never ends, we wait once."""
-        self._view = None if done.waits else done.view
-        if done.view is not None and not done.view.signing:
-            self._signing_since = None
-        elif done.view is not None and self._signing_since is None:
-            self._signing_since = now
 
     def _say_left_alone(self) -> None:
         notes = self._left_alone()
@@ -240,3 +238,10 @@ class Publisher:
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _and(since: list[Plan] | None, done: Pass) -> list[Plan] | None:
+    """What was written since, and a pass; None once that is not known."""
+    if since is None or done.outcome == "same" or done.waits or done.plan is None:
+        return since
+    return None if done.view is None else [*since, done.plan]

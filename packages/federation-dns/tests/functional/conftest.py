@@ -59,14 +59,16 @@ def free_port() -> int:
     raise AssertionError("no free port on loopback")
 
 
-def eventually(what: Callable[[], bool], seconds: float, text: str) -> float:
-    """Wait for `what`; returns how long it took."""
+def eventually(
+    what: Callable[[], bool], seconds: float, text: str, seen: Callable[[], object] = str
+) -> float:
+    """Wait for `what`; returns how long it took. If it does not come, tells what is `seen`."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         if what():
             return time.monotonic() - started
         time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {text}")
+    raise AssertionError(f"not within {seconds} s: {text} {seen()}")
 
 
 def service(name: str, address: str, namespace: str = "shop", **labels: str) -> dict[str, Any]:

@@ -34,7 +34,8 @@ Rule = Callable[[Told], str]
 """What becomes of a message: `pass`, an rcode (as the server would say it), `forge` (an unsigned
 "done" in the server's place), `lose` (the server gets it, the answer is lost), `drop` (the server
 doesn't get it), `cut` (half of the answer comes), `empty` (of a transfer only its first and last
-record), `late` (the answer comes after 3 s)."""
+record), `late` (the answer comes after 3 s), `held` (it comes once the gate is open), `mute` (some
+bytes of it come, and the line stays)."""
 
 
 def passes(_: Told) -> str:
@@ -50,6 +51,7 @@ class Relay:
     rule: Rule = passes
     port: int = field(default_factory=free_port)
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    gate: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         self._ended = threading.Event()
@@ -90,16 +92,22 @@ class Relay:
         if act in RCODES:
             line.sendall(_framed(self._refusal(message, RCODES[act])))
             return True
-        answers = self._ask(what, message)
+        return self._answer(act, self._ask(what, message), line)
+
+    def _answer(self, act: str, answers: list[bytes], line: socket.socket) -> bool:
         if act == "late":
             self._ended.wait(3)
+        if act == "held":
+            self.gate.wait(_LONGEST)
         if act == "empty":
             line.sendall(_framed(_hollow(answers[0])))
-            return False
         if act == "cut":
             whole = b"".join(map(_framed, answers))
             line.sendall(whole[: len(whole) // 2])
-        if act in ("lose", "cut"):
+        if act == "mute":
+            line.sendall(_framed(answers[0])[:20])
+            self.gate.wait(_LONGEST)
+        if act in ("empty", "lose", "cut", "mute"):
             return False
         for answer in answers:
             line.sendall(_framed(answer))

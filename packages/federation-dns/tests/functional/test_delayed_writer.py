@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from federation_dns.passes import carry_out
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.publisher import carry_out
 
 from .conftest import FOREIGN, ZONE, Region
 from .eyes import Eye

@@ -16,9 +16,9 @@ from unittest import mock
 import dns.message
 import dns.query
 import pytest
-from federation_dns.providers import ProviderError
+from federation_dns.passes import Pass, carry_out
+from federation_dns.providers import ProviderError, rfc2136
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.publisher import Pass, carry_out
 from federation_dns.zone import Zone
 
 from .conftest import FOREIGN, ZONE, Region
@@ -230,3 +230,31 @@ def test_a_clock_that_is_wrong_is_named(faulty: Faulty, seconds: int) -> None:
     ):
         mine.read()
     assert caught.value.remedy == "operator"
+
+
+@pytest.mark.parametrize("what", ["UPDATE", "AXFR"])
+def test_a_clock_that_goes_back_within_a_silence_holds_nothing_up(
+    faulty: Faulty, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F33: dnspython ends its waits by that clock, which says for an hour that it is too early."""
+    monkeypatch.setattr(rfc2136, "_EXCHANGE_S", 1.0)
+    monkeypatch.setattr(rfc2136, "_READ_S", 3.0)
+    mine = faulty.provider("mine", timeout=2.0)
+    back: list[float] = []
+
+    def rule(told: Told) -> str:
+        if told.what != what or back:
+            return "pass"
+        back.append(-3600.0)
+        return "mute"
+
+    faulty.relay.rule = rule
+    view, right, began = mine.read() if what == "UPDATE" else None, time.time, time.monotonic()
+    with mock.patch("time.time", side_effect=lambda: right() + sum(back)):
+        done = carry_out(mine, wanted("10.1.5.1"), {}, RULES, view)
+    assert back, "it went back"
+    assert (done.outcome, done.remedy) == ("failed", "retry")
+    assert "did not end the" in done.error
+    assert time.monotonic() - began < 15
+    assert passes_until_done(mine, wanted("10.1.5.1"))[-1].outcome in ("same", "changed")
+    assert faulty.ask(WEB) == ["10.1.5.1"]

@@ -13,11 +13,11 @@ import dns.rcode
 import dns.update
 import pytest
 from federation_dns import bind, keys, plan
-from federation_dns.plan import Rules
+from federation_dns.passes import carry_out
+from federation_dns.plan import UNREAD, Rules
 from federation_dns.providers import ProviderError
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.publisher import carry_out
-from federation_dns.zone import RecordSet, Zone
+from federation_dns.zone import Key, RecordSet, Zone
 
 from .conftest import FOREIGN, ZONE, Region, free_port
 
@@ -116,6 +116,39 @@ def test_an_alias_is_made_moved_and_taken_away(region: Region) -> None:
     carry_out(mine, zone(*services), {}, RULES, None)
     assert region.ask(shop, "CNAME") == []
     assert (plan.owner_name(shop), "TXT") not in mine.read().records
+
+
+def test_what_a_plan_makes_of_a_reading_is_what_is_read_then(region: Region) -> None:
+    """All kinds of changes; so the next plan needs no reading."""
+    lifted = replace(RULES, lifted=True)
+    mine = provider(region)
+    web, six = record("web", "10.1.0.4", "10.2.0.4"), f"web.shop.svc.{ZONE}"
+    both = zone(web, RecordSet(six, "AAAA", 30, ("2001:db8::1",)))
+    alias = RecordSet(f"kind.{ZONE}", "CNAME", 15, (web.name,))
+    own: dict[Key, RecordSet] = {
+        (ZONE, "NS"): RecordSet(ZONE, "NS", 15, (f"ns.catania.{ZONE}", f"ns.napoli.{ZONE}")),
+        **{
+            (f"ns.{name}.{ZONE}", "A"): RecordSet(f"ns.{name}.{ZONE}", "A", 15, (f"10.0.{i}.53",))
+            for i, name in enumerate(("catania", "napoli"), 1)
+        },
+    }
+    alone = {k: v for k, v in own.items() if "napoli" not in k[0]}
+    alone[ZONE, "NS"] = replace(own[ZONE, "NS"], values=(f"ns.catania.{ZONE}",))
+    view = mine.read()
+    for wanted, apex in (
+        (both, own),
+        (zone(web, alias), own),
+        (zone(record("web", "10.1.0.4"), record("api", "10.1.0.9")), alone),
+        (zone(*(record(f"s{i}", "10.1.0.9") for i in range(250))), alone),
+        (zone(), alone),
+    ):
+        made = plan.plan(wanted, view, lifted, apex)
+        assert mine.apply(made, view) == len(made.changes) > 0
+        told, view = mine.after(made, view), mine.read()
+        assert told is not None
+        assert (told.serial, told.progress) == (UNREAD, view.progress)
+        assert told.records == view.records
+        assert told.names == view.names
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from federation_dns.passes import carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.publisher import carry_out
 from federation_dns.zone import Key, RecordSet, Zone
 
 ZONE = "federation.example"

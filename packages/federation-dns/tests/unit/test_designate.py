@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from federation_dns import plan as plans
+from federation_dns.passes import carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers import ProviderError
 from federation_dns.providers.designate import Access, Designate
 from federation_dns.providers.keystone import Refused
-from federation_dns.publisher import carry_out
 from federation_dns.zone import Key, RecordSet, RecordType, Zone
 
 sys.path.insert(0, str(Path(__file__).parent))

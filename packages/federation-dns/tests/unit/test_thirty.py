@@ -21,7 +21,7 @@ SOAK = os.environ.get("FEDERATION_SOAK") == "1"
 class World:
     """So many agents that hear each other, unless one is down or a link is."""
 
-    def __init__(self, count: int, witnesses: int = 0):
+    def __init__(self, count: int, witnesses: int = 0, holds: Holds | None = None):
         self.names = [f"region-{n:02}" for n in range(count)]
         members = [
             Member(n, "witness" if i >= count - witnesses else "region", n)
@@ -29,7 +29,7 @@ class World:
         ]
         self.now = 0.0
         self.cores = {
-            n: Core(Settings(n, "fed.example", 15, Holds()), members, 1, Memory(), 0.0)
+            n: Core(Settings(n, "fed.example", 15, holds or Holds()), members, 1, Memory(), 0.0)
             for n in self.names
         }
         self.down: set[str] = set()
@@ -73,6 +73,29 @@ def test_what_a_minority_can_lose_is_lost_and_no_more(count: int, witnesses: int
     world.run(8)
     assert not world.cores[survivor].judgement.quorum
     assert world.out(survivor) == regions[:most]
+
+
+def test_what_returns_at_once_comes_back_apart() -> None:
+    """F78: of thirty, fourteen are lost and heard again at the same moment."""
+    world = World(30, holds=Holds(return_after=20.0))
+    world.run(3)
+    lost = set(world.names[:14])
+    world.down = lost
+    world.run(8)
+    seen = [world.names[-1], world.names[-2]]
+    assert all(world.out(by) == sorted(lost) for by in seen)
+    world.down = set()
+    moments: dict[str, float] = {}
+    began = world.now
+    while len(moments) < len(lost) and world.now < began + 40:
+        world.run(PERIOD)
+        back = lost - set(world.out(seen[0]))
+        assert back == lost - set(world.out(seen[1]))
+        moments |= {name: world.now - began for name in back - moments.keys()}
+    assert min(moments.values()) >= 20.0
+    assert max(moments.values()) <= 20.0 * 1.2 + 2
+    together = max(list(moments.values()).count(moment) for moment in moments.values())
+    assert together <= 5
 
 
 def test_a_vote_grows_with_the_members_and_no_faster() -> None:

@@ -24,7 +24,10 @@ class ProviderError(Exception):
 
 
 class Provider(Protocol):
-    """What the agent needs of a DNS server. Calls block, each within its bound."""
+    """What the agent needs of a DNS server. Calls block, each within its bound.
+
+    `stamp` or `read` may run beside `apply`, each once at a time.
+    """
 
     def stamp(self) -> Stamp:
         """What tells cheaply whether the zone changed."""
@@ -40,6 +43,10 @@ class Provider(Protocol):
         Fewer than planned only where single names are refused, which `notes` then tell; whatever
         concerns all is an error.
         """
+        ...
+
+    def after(self, plan: Plan, view: View) -> View | None:
+        """`view` with all of the plan done to it; None where the next plan needs a reading."""
         ...
 
     def notes(self) -> tuple[str, ...]:

@@ -142,6 +142,7 @@ class Designate:
         self._reading: Reading | None = None
         self._refusals = Refusals()
         self._notes: tuple[str, ...] = ()
+        self._writing = threading.Lock()
         self._settling = Settling(pending_limit)
 
     def close(self) -> None:
@@ -178,14 +179,20 @@ class Designate:
             sets = api.all_sets(zone, deadline)
             return recordsets.reading(zone, sets, self._rules, api.project(deadline))
 
-        self._reading = None
         self._reading = found = self._alone(ask, _READ_S)
         self._settling.saw(found, self._clock())
         self._nudge(api)
         return found.view
 
+    def after(self, plan: Plan, view: View) -> View | None:
+        """Nothing: what was made has ids, and what it needs else only a reading tells."""
+
     def apply(self, plan: Plan, view: View) -> int:
         """Write what the plan says, in the order above; the number of names written."""
+        with self._writing:
+            return self._apply(plan, view)
+
+    def _apply(self, plan: Plan, view: View) -> int:
         reading = self._reading
         if reading is None or reading.view is not view:
             raise ProviderError("the zone was read anew since the plan was made", "reread")
@@ -345,6 +352,14 @@ class Designate:
 
     def _nudge(self, api: Api) -> None:
         """Have Designate try once more what its name servers did not take."""
+        # A plan that is being written is a newer zone by itself.
+        if self._writing.acquire(blocking=False):
+            try:
+                self._write_again(api)
+            finally:
+                self._writing.release()
+
+    def _write_again(self, api: Api) -> None:
         key = owner_name(self._rules.zone), "TXT"
         reading = self._reading
         held = reading.ours.get(key) if reading else None

@@ -9,8 +9,9 @@ one made from a stale reading, is refused by the server itself: the check is in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import dns.exception
 import dns.flags
@@ -23,31 +24,32 @@ import dns.rrset
 import dns.tsig
 import dns.update
 import dns.xfr
-from dns.rdata import GenericRdata
-from dns.rdtypes.ANY.SOA import SOA
 
 from federation_dns.plan import (
     Change,
-    Found,
     Plan,
     Rules,
     Stamp,
     View,
+    carried_out,
     generation_text,
+    is_generation,
     owner_name,
     owner_text,
 )
-from federation_dns.providers import ProviderError, Remedy
+from federation_dns.providers import ProviderError, Remedy, transfer
+from federation_dns.providers.crew import Crew, Late
+from federation_dns.providers.transfer import PROGRESS, Gathered
 
-# An update of 100 names with three addresses each stays far below the 64 KiB of a message.
-_NAMES_A_MESSAGE = 100
+T = TypeVar("T")
+
+# What a server does at once and answers in time; and below the 64 KiB of a message, however many
+# addresses a name has.
+_NAMES_A_MESSAGE, _BYTES_A_MESSAGE = 100, 80_000
+# dnspython bounds its waits by the wall clock, which may go back; these hold by the other. They
+# are long: the time that a busy machine takes for what has come is no silence.
+_EXCHANGE_S, _READ_S = 20.0, 60.0
 _KEY = re.compile(r'key\s+"([^"]+)"\s*{[^}]*secret\s+"([^"]+)"\s*;', re.DOTALL)
-
-# BIND's notes of its signing, at the zone's name (its reference manual, "Private-Type Records"):
-# algorithm, tag, removal, done; or a zero and the NSEC3 chain that it builds, gone at its end.
-_PROGRESS = "TYPE65534"
-# What the server itself adds when it signs.
-_SIGNERS = frozenset(("RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDNSKEY", "CDS"))
 
 _RCODES: dict[int, tuple[Remedy, str]] = {
     dns.rcode.REFUSED: (
@@ -105,14 +107,16 @@ class Rfc2136:
         self._writer = writer
         self._timeout = timeout
         self._origin = dns.name.from_text(rules.zone)
+        self._crew = Crew(1)
 
     def stamp(self) -> Stamp:
         """The SOA's serial and the generation, asked over TCP."""
-        serial = [_serial(rrset) for rrset in self._ask(self.zone_name, "SOA")]
+        serial = [transfer.serial(rrset) for rrset in self._ask(self.zone_name, "SOA")]
         if not serial:
             raise self._error("retry", "gives no SOA of the zone")
         texts = self._ask(owner_name(self.zone_name), "TXT")
-        return Stamp(serial[0], tuple(sorted(_value("TXT", r) for rrset in texts for r in rrset)))
+        values = sorted(transfer.value("TXT", rdata) for rrset in texts for rdata in rrset)
+        return Stamp(serial[0], tuple(values))
 
     @property
     def zone_name(self) -> str:
@@ -130,8 +134,14 @@ class Rfc2136:
 
         It is taken message by message: a whole zone of dnspython's objects is ten times the view.
         """
-        gathered = _Gathered()
-        messages = dns.query.xfr(
+        gathered = self._bounded(self._transfer, _READ_S, "zone transfer")
+        if gathered.serial < 0:
+            raise self._error("retry", "gave a zone without SOA")
+        return gathered.view()
+
+    def _transfer(self) -> Gathered:
+        gathered = Gathered()
+        for message in dns.query.xfr(
             self._server,
             self._origin,
             port=self._port,
@@ -139,19 +149,16 @@ class Rfc2136:
             keyname=self._key_dns,
             relativize=False,
             timeout=self._timeout,
-            lifetime=2 * self._timeout,
-        )
-        try:
-            for message in messages:
-                for rrset in message.answer:
-                    gathered.add(rrset)
-        except dns.xfr.TransferError as error:
-            raise self._refusal(error.rcode, "zone transfer") from error
-        except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise self._translated(error, "zone transfer") from error
-        if gathered.serial < 0:
-            raise self._error("retry", "gave a zone without SOA")
-        return gathered.view()
+            lifetime=_READ_S,
+        ):
+            for rrset in message.answer:
+                gathered.add(rrset)
+        return gathered
+
+    def after(self, plan: Plan, view: View) -> View | None:
+        """What the server holds once it has taken each message of the plan."""
+        text = generation_text(self._rules.federation, _following(plan), self._writer)
+        return carried_out(view, plan, self._rules, text)
 
     def notes(self) -> tuple[str, ...]:
         """Nothing: a message is done whole or not at all."""
@@ -162,14 +169,15 @@ class Rfc2136:
         return ""
 
     def close(self) -> None:
-        """Nothing to end: each call is short."""
+        """Let what waits for an answer end now."""
+        self._crew.close()
 
     def apply(self, plan: Plan, view: View) -> int:
         """Send the changes, some names a message; each is checked and done whole by the server."""
         generation = plan.generation
-        following = (generation or 0) + 1
+        following = _following(plan)
         done = 0
-        for part in _parts(plan.changes, _NAMES_A_MESSAGE):
+        for part in _parts(plan.changes):
             update = dns.update.UpdateMessage(
                 self._origin, keyring=self._keyring(), keyname=self._key_dns
             )
@@ -195,7 +203,7 @@ class Rfc2136:
         name = _absolute(owner_name(self._rules.zone))
         ours = generation_text(self._rules.federation, new, self._writer)
         found = view.records.get((owner_name(self._rules.zone), "TXT"))
-        others = [v for v in (found.values if found else ()) if not self._is_generation(v)]
+        others = [v for v in (found.values if found else ()) if not is_generation(v, self._rules)]
         if old == new:  # an earlier part of this plan wrote it
             for value in (*others, ours):
                 update.present(name, "TXT", _quoted(value))
@@ -206,7 +214,7 @@ class Rfc2136:
             for value in found.values:
                 update.present(name, "TXT", _quoted(value))
             for value in found.values:
-                if self._is_generation(value):
+                if is_generation(value, self._rules):
                     update.delete(name, "TXT", _quoted(value))
         update.add(name, self._rules.ttl, "TXT", _quoted(ours))
 
@@ -214,12 +222,9 @@ class Rfc2136:
         """No update slips into a signing that began after the reading: see `View.signing`."""
         name = _absolute(self._rules.zone)
         for value in view.progress:
-            update.present(name, _PROGRESS, value)
+            update.present(name, PROGRESS, value)
         if not view.progress:
-            update.absent(name, _PROGRESS)
-
-    def _is_generation(self, value: str) -> bool:
-        return value.startswith(f"{owner_text(self._rules.federation)},generation=")
+            update.absent(name, PROGRESS)
 
     def _add(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
         name, owner = _absolute(change.name), _absolute(owner_name(change.name))
@@ -257,10 +262,21 @@ class Rfc2136:
                 update.delete(name, "NS", _absolute(value))
 
     def _exchange(self, message: dns.message.Message) -> dns.message.Message:
-        try:
+        def ask() -> dns.message.Message:
             return dns.query.tcp(message, self._server, timeout=self._timeout, port=self._port)
+
+        return self._bounded(ask, self._timeout + _EXCHANGE_S, "request")
+
+    def _bounded(self, work: Callable[[], T], seconds: float, what: str) -> T:
+        """Work on a thread of its own, which is left behind if it takes too long."""
+        try:
+            return self._crew.run([work], seconds)[0].result()
+        except Late:
+            raise self._error("retry", f"did not end the {what} in {seconds:g} s") from None
+        except dns.xfr.TransferError as error:
+            raise self._refusal(error.rcode, what) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise self._translated(error, "request") from error
+            raise self._translated(error, what) from error
 
     def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
         # Read anew each time: a rotated key is used without a restart.
@@ -299,87 +315,33 @@ class Rfc2136:
         return ProviderError(text, remedy)
 
 
-class _Gathered:
-    """A zone while it comes. What is equal is kept once: thousands of marks are the same text."""
-
-    def __init__(self) -> None:
-        self.serial = -1
-        self._progress: list[GenericRdata] = []
-        self._values: dict[tuple[str, str], list[str]] = {}
-        self._ttls: dict[tuple[str, str], int] = {}
-        self._names: dict[str, frozenset[str]] = {}
-        self._texts: dict[str, str] = {}
-        self._kinds: dict[frozenset[str], frozenset[str]] = {}
-
-    def add(self, rrset: dns.rrset.RRset) -> None:
-        """Take one record, as transfers have them."""
-        kind = self._one(dns.rdatatype.to_text(rrset.rdtype))
-        if kind == "SOA":
-            self.serial = _serial(rrset)
-        if kind == _PROGRESS:
-            self._progress += (rdata for rdata in rrset if isinstance(rdata, GenericRdata))
-        if kind in _SIGNERS or kind == _PROGRESS:
-            return
-        name = self._one(_text(rrset.name))
-        kinds = self._names.get(name, frozenset()) | {kind}
-        self._names[name] = self._kinds.setdefault(kinds, kinds)
-        # Of what others hold, only the names matter; thousands of values would cost memory.
-        if kind in ("A", "AAAA", "CNAME", "NS") or (
-            kind == "TXT" and name.startswith(owner_name(""))
-        ):
-            key = (name, kind)
-            values = self._values.setdefault(key, [])
-            values += (self._one(_value(kind, rdata)) for rdata in rrset)
-            self._ttls[key] = min(int(rrset.ttl), self._ttls.get(key, int(rrset.ttl)))
-
-    def view(self) -> View:
-        """All of it, once the transfer has ended well."""
-        same: dict[Found, Found] = {}
-        records: dict[tuple[str, str], Found] = {}
-        for key, values in self._values.items():
-            found = Found(self._ttls[key], tuple(sorted(set(values))))
-            records[key] = same.setdefault(found, found)
-        progress = tuple(sorted(str(rdata) for rdata in self._progress))
-        signing = any(not _done(rdata.data) for rdata in self._progress)
-        return View(self.serial, records, self._names, progress, signing)
-
-    def _one(self, text: str) -> str:
-        return self._texts.setdefault(text, text)
+def _following(plan: Plan) -> int:
+    return (plan.generation or 0) + 1
 
 
-def _done(progress: bytes) -> bool:
-    return len(progress) == 5 and progress[0] != 0 and progress[4] != 0
+def _parts(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    part, size = list[Change](), 0
+    for change in changes:
+        weight = _weight(change)
+        if part and (len(part) == _NAMES_A_MESSAGE or size + weight > _BYTES_A_MESSAGE):
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += weight
+    if part:
+        yield part
 
 
-def _serial(rdataset: Iterable[object]) -> int:
-    for rdata in rdataset:
-        if isinstance(rdata, SOA):
-            return int(rdata.serial)
-    return -1
-
-
-def _parts(changes: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(changes), size):
-        yield changes[start : start + size]
+def _weight(change: Change) -> int:
+    """At most so many bytes: a name, its owner's mark, what goes, and each value."""
+    values = [value for record in change.sets for value in record.values]
+    return 250 + 2 * len(change.name) + sum(20 + len(value) for value in values)
 
 
 def _absolute(name: str) -> str:
     return f"{name}."
 
 
-def _text(name: dns.name.Name) -> str:
-    return name.to_text(omit_final_dot=True).lower()
-
-
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _value(kind: str, rdata: object) -> str:
-    """Plain text: TXT joined, names without the last dot, all else in presentation form."""
-    strings = getattr(rdata, "strings", None)
-    if kind == "TXT" and isinstance(strings, tuple):
-        return b"".join(s for s in strings if isinstance(s, bytes)).decode("utf-8", "replace")
-    text = str(rdata)
-    return text.rstrip(".").lower() if kind in ("CNAME", "NS") else text

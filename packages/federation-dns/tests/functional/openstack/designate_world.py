@@ -268,6 +268,19 @@ class World:
             self.tenants[name] = template.tenant(name, self.keystone_url)
         return self.tenants[name]
 
+    def told(self, region: str, zone: str) -> str:
+        """What a region's Designate and name server say of a zone, for a failed test."""
+        own, where = self.tenant(), self.regions[region]
+        zones = own.call("GET", f"{where.direct}/zones?name={zone}.")["zones"]
+        if not zones:
+            return "no such zone at Designate"
+        found = {key: zones[0][key] for key in ("status", "action", "serial")}
+        sets = own.call("GET", f"{where.direct}/zones/{zones[0]['id']}/recordsets")["recordsets"]
+        late = [f"{s['name']} {s['type']} {s['status']}" for s in sets if s["status"] != "ACTIVE"]
+        log = (where.folder / "designate.log").read_text().splitlines()
+        lines = [line[:300] for line in log if " ERROR " in line or " WARNING " in line][-8:]
+        return f"{found}, {late}, its server {where.ask(zone, 'SOA')}; {lines}"
+
     def set_quota(self, region: str, **limits: int) -> None:
         """As the cloud's administrator: of the tenant's project."""
         admin = Admin(self.keystone_url, template.ADMIN, "admin")

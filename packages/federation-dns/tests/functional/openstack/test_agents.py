@@ -63,20 +63,35 @@ def memory(region: Region) -> int:
 
 def test_a_lost_region_leaves_and_returns(world: World, agents: Federation) -> None:
     everybody = sorted(region.address() for region in agents)
+
+    def seen(name: str) -> str:
+        told = world.told(name, ZONE)
+        return f"{world.regions[name].ask(NAME)} {told} {agents[name].log()[-1500:]}"
+
     for name in world.regions:
-        what = f"{name} answers with all: {agents[name].log()[-500:]}"
-        eventually(lambda n=name: world.regions[n].ask(NAME) == everybody, 120, what)
+        eventually(
+            lambda n=name: world.regions[n].ask(NAME) == everybody,
+            120,
+            f"{name} answers with all",
+            lambda n=name: seen(n),
+        )
     assert max(memory(region) for region in agents) <= MOST_MIB
     agents["palermo"].kill_agent()
     left = [a for a in everybody if a != agents["palermo"].address()]
     for name in ("catania", "napoli"):
         eventually(
-            lambda n=name: world.regions[n].ask(NAME) == left, 60, f"{name} without palermo"
+            lambda n=name: world.regions[n].ask(NAME) == left,
+            60,
+            f"{name} without palermo",
+            lambda n=name: seen(n),
         )
     agents["palermo"].start_agent()
     for name in world.regions:
         eventually(
-            lambda n=name: world.regions[n].ask(NAME) == everybody, 120, f"{name}: all again"
+            lambda n=name: world.regions[n].ask(NAME) == everybody,
+            120,
+            f"{name}: all again",
+            lambda n=name: seen(n),
         )
 
 

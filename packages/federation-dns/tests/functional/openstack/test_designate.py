@@ -6,15 +6,17 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from federation_dns import plan as plans
+from federation_dns.passes import Pass, carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers import ProviderError, designate
 from federation_dns.providers.designate import Access, Designate
-from federation_dns.publisher import Pass, carry_out
 from federation_dns.zone import RecordSet, RecordType, Zone
 
 from ..conftest import eventually
@@ -72,7 +74,12 @@ class Kept:
 
     def answers(self, region: str, service: str, *values: str, kind: str = "A") -> None:
         what = f"{region} answers {service} {kind} {values}"
-        eventually(lambda: self.ask(region, service, kind) == list(values), WAIT_S, what)
+        eventually(
+            lambda: self.ask(region, service, kind) == list(values),
+            WAIT_S,
+            what,
+            lambda: self.world.told(region, self.zone),
+        )
 
     def zone_url(self, region: str) -> str:
         listed = self.api(region, "GET", f"/zones?name={self.zone}.")["zones"]
@@ -138,19 +145,21 @@ def test_made_changed_repaired_and_withdrawn_in_three_regions(kept: Kept) -> Non
             thread.join()
         return done
 
-    made = everywhere(web, six)
-    assert {r: (d.outcome, d.error) for r, d in made.items()} == dict.fromkeys(
-        regions, ("changed", "")
-    )
+    def written(changes: int, *sets: RecordSet, **rules: Any) -> None:
+        told = {
+            r: (d.outcome, d.changes, d.error, d.remedy, providers[r].notes())
+            for r, d in everywhere(*sets, **rules).items()
+        }
+        assert told == dict.fromkeys(regions, ("changed", changes, "", "", ()))
+
+    written(1, web, six)
     for region in regions:
         kept.answers(region, "web", "10.1.0.1", "10.2.0.1", "10.3.0.1")
         kept.answers(region, "web", "2001:db8::1", kind="AAAA")
     others = {region: foreign(kept, region, 5) for region in regions}
     # One region is lost, and another service comes.
     less = kept.record("web", "10.1.0.1", "10.2.0.1")
-    assert all(
-        d.changes == 2 for d in everywhere(less, six, kept.record("api", "10.1.0.1")).values()
-    )
+    written(2, less, six, kept.record("api", "10.1.0.1"))
     for region in regions:
         kept.answers(region, "web", "10.1.0.1", "10.2.0.1")
         kept.answers(region, "api", "10.1.0.1")
@@ -171,7 +180,7 @@ def test_made_changed_repaired_and_withdrawn_in_three_regions(kept: Kept) -> Non
     kept.answers("napoli", "web", "10.1.0.1", "10.2.0.1")
     kept.answers("napoli", "api", "10.1.0.1")
     # Nothing is wanted any more.
-    assert all(d.outcome == "changed" for d in everywhere(lifted=True).values())
+    written(2, lifted=True)
     for region in regions:
         kept.answers(region, "web")
         kept.answers(region, "web", kind="AAAA")
@@ -183,8 +192,6 @@ def test_made_changed_repaired_and_withdrawn_in_three_regions(kept: Kept) -> Non
 
 
 def test_two_writers_and_a_delayed_plan(kept: Kept) -> None:
-    from federation_dns import plan as plans
-
     slow, fast = kept.provider("catania"), kept.provider("catania")
     view = slow.read()
     late = plans.plan(kept.wanted(kept.record("web", "10.1.0.1")), view, kept.rules)
@@ -352,6 +359,24 @@ def standing(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return kept
 
 
+def test_a_plan_goes_out_while_the_zone_is_read(standing: Kept) -> None:
+    mine = standing.provider("catania", timeout=60.0)
+    view = mine.read()
+    moved = plans.plan(standing.wanted(standing.record("web", "10.2.0.1")), view, standing.rules)
+    proxy = standing.world.proxies["catania"]
+    with (
+        ThreadPoolExecutor(1) as executor,
+        proxy.fault(Fault(LISTS, "delay", seconds=15.0)) as fault,
+    ):
+        reading = executor.submit(mine.read)
+        eventually(lambda: fault.met >= 1, WAIT_S, "the zone is read")
+        assert mine.apply(moved, view) == 1
+        assert not reading.done()
+    standing.answers("catania", "web", "10.2.0.1")
+    standing.settles(mine, standing.record("web", "10.1.0.1"))
+    standing.answers("catania", "web", "10.1.0.1")
+
+
 def test_a_token_that_ended_is_replaced(standing: Kept) -> None:
     proxy = standing.world.proxies["catania"]
     mine = standing.provider("catania")
@@ -429,8 +454,14 @@ def test_a_credential_revoked_in_a_plan_ends_it_and_its_successor_goes_on(
         eventually(lambda: fault.met >= 1, WAIT_S, "the plan is on its way")
         world.revoke(stolen)
         plan.join(WAIT_S)
-    (done,) = ended
-    assert (done.outcome, done.remedy, done.view) == ("failed", "operator", None)
+    # On a busy machine the plan's time is over before Keystone has said it.
+    end = time.monotonic() + WAIT_S
+    while ended[-1].remedy != "operator":
+        assert time.monotonic() < end, [f"{d.outcome} {d.remedy} {d.error}" for d in ended]
+        assert (ended[-1].outcome, ended[-1].remedy) == ("failed", "retry"), ended[-1].error
+        ended.append(kept.keep(mine, web, *more))
+    done = ended[-1]
+    assert (done.outcome, done.view) == ("failed", None)
     assert f"refuses the application credential in {file}" in done.error
     assert stolen["secret"] not in done.error
     assert kept.ask("napoli", "web") == ["10.1.0.1"]  # the last answer stands
