@@ -11,6 +11,7 @@ wait for it, as long as another is kept.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -111,10 +112,10 @@ class Publisher:
                 await self._sleep(self._interval)
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+        # Not `wait_for`: Python 3.11's loses a cancellation that meets the waking.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _round(self) -> Pass:
         """Look, write, look again; who was woken writes first, if a reading is kept."""

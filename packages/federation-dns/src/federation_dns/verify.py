@@ -236,8 +236,9 @@ async def _ask(address: str, port: int, asking: Sequence[Question], found: Asked
                 found.answers[question] = _values(answer, question)
     finally:
         writer.close()
-        with contextlib.suppress(OSError):
-            await asyncio.wait_for(writer.wait_closed(), 1)
+        with contextlib.suppress(OSError):  # a TimeoutError is one
+            async with asyncio.timeout(1):
+                await writer.wait_closed()
 
 
 def _values(answer: dns.message.Message, question: Question) -> Answer:
