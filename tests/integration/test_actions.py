@@ -1,9 +1,13 @@
-"""Every action that looks or renews; joining and leaving are in test_join.py."""
+"""Every action that looks, renews, federates or backs up.
+
+Joining and leaving are in test_join.py, upstream's objects in test_control_plane.py.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 
 import jubilant
 import pytest
@@ -15,6 +19,7 @@ from tests.integration.federation import (
     SECRETS,
     Cluster,
     Federation,
+    managed,
     until,
 )
 
@@ -22,6 +27,15 @@ HOST = "kubefed-host/leader"
 MEMBER = "kubefed-member/leader"
 DNS = "federation-dns/leader"
 WEB = "web.demo.svc"
+POLICIES = "networkpolicies.networking.k8s.io"
+COPIES = "/apis/networking.k8s.io/v1/namespaces/demo/networkpolicies"
+FEDERATED = "/apis/types.kubefed.io/v1beta1/namespaces/demo/federatednetworkpolicies"
+MANIFEST = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-an-action, namespace: demo}
+spec: {podSelector: {}}
+"""
 
 
 def test_list_clusters(federation: Federation):
@@ -47,6 +61,67 @@ def test_get_kubeconfig_is_in_a_secret_and_is_good_for_federating_only(federatio
     assert federation.host_region in user.names(CLUSTERS)
     assert user.request("GET", SECRETS).status_code == 403
     assert user.request("GET", "/api/v1/nodes").status_code == 403
+
+
+def test_a_kind_is_federated_and_let_go_again(federation: Federation):
+    host = federation.cluster(federation.host_region)
+
+    def copies() -> list[str]:
+        return [name for r in federation.regions for name in federation.cluster(r).names(COPIES)]
+
+    for state in ("enabled", "already enabled"):
+        results = federation.host.run(HOST, "enable-type", {"type": "networkpolicies"}).results
+        assert results["type"] == POLICIES
+        assert results["federated"] == "federatednetworkpolicies.types.kubefed.io"
+        assert results["state"] == state
+    for outcome in ("created", "unchanged"):
+        results = federation.host.run(HOST, "federate", {"manifest": MANIFEST}).results
+        assert (results["count"], json.loads(results["left-out"])) == ("1", {})
+        (said,) = json.loads(results["objects"]).values()
+        assert said == outcome
+    # The members' rights follow the kind first.
+    everywhere = ["from-an-action"] * len(federation.regions)
+    until(lambda: copies() == everywhere, "every region has the policy")
+    host.delete(f"{FEDERATED}/from-an-action")
+    until(lambda: copies() == [], "no region has the policy")
+    params = {"type": "networkpolicies", "delete-kind": True}
+    for state in ("disabled", "not federated"):
+        assert federation.host.run(HOST, "disable-type", params).results["state"] == state
+    assert host.get(FEDERATED) is None
+    federation.settle()
+
+
+def test_a_backup_restored_beside_what_it_holds_changes_nothing(federation: Federation):
+    juju = federation.host
+    key = base64.b64encode(os.urandom(32)).decode()
+    secret = juju.add_secret("backup-key", {"key": key})
+    try:
+        with pytest.raises(jubilant.TaskError, match="backup-key names no secret"):
+            juju.run(HOST, "backup")
+        juju.config("kubefed-host", {"backup-key": secret})
+        with pytest.raises(jubilant.TaskError, match="juju grant-secret it to this application"):
+            juju.run(HOST, "backup")
+        juju.grant_secret("backup-key", "kubefed-host")
+        made = juju.run(HOST, "backup").results
+        assert made["clusters"].split() == sorted(federation.regions)
+        assert key not in json.dumps(made)
+        seen = juju.exec(f"sha256sum {made['path']}; stat -c %a {made['path']}", unit=HOST).stdout
+        assert seen.split() == [made["sha256"], made["path"], "600"]
+        before = {region: managed(federation.cluster(region)) for region in federation.regions}
+        done = juju.run(HOST, "restore", {"path": made["path"]}).results
+        assert (done["created"], done["changed"]) == ("0", "[]")
+        assert json.loads(done["clusters-in-trouble"]) == {}
+        federation.settle(federation.host_region)
+        for region, copies in before.items():
+            assert managed(federation.cluster(region)) == copies
+    finally:
+        juju.config("kubefed-host", reset="backup-key")
+        juju.remove_secret(secret)
+
+
+def test_list_versions(federation: Federation):
+    results = federation.host.run(HOST, "list-versions").results
+    assert (results["kubefed-versions"], results["deployed"]) == ("v0.10.0", "none")
 
 
 def test_rotate_token_reaches_the_hosts_cluster(federation: Federation):
