@@ -31,8 +31,8 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("FEDERATION_SOAK") != "1", reason="FEDERATION_SOAK=1"),
 ]
 REGIONS, SERVICES = 30, 1000
-WORST = 30.0
-"""On a busy machine; 3 s are promised."""
+WORST = 60.0
+"""On a busy machine (14 to 25 s were seen at a load of 18); 3 s are promised."""
 
 
 def view(number: int, *, out: bool = False) -> RegionView:
@@ -103,14 +103,16 @@ async def test_one_pass_rewrites_all_whatever_is_being_read(tmp_path: Path) -> N
 
             try:
                 await written("all made", set(), 900)
+                await until(lambda: bool(publisher.changes), 300, "the last message is sent")
                 # The whole zone is being read after this write, which takes longer than a pass.
                 await written("one lost", {30}, WORST)
                 await written("fourteen lost", set(range(17, 31)), WORST)
                 await written("all are back", set(), WORST)
                 took = await until(lambda: not publisher.trouble, 300, "all is well")
-                read = publisher.changes
+                names = (1 + REGIONS + 3) * SERVICES  # all once, and three times each service's
+                await until(lambda: publisher.changes == names, 60, f"{names} were written")
                 await asyncio.sleep(3 * 2.0)
-                assert publisher.changes == read, "nothing was left to do"
+                assert publisher.changes == names, "nothing was left to do"
                 told.append(f"and read: {took:.1f} s more")
             finally:
                 running.cancel()

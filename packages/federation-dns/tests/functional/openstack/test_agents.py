@@ -112,6 +112,6 @@ def test_votes_do_not_wait_for_designate(world: World, agents: Federation) -> No
                 r.ask(f"api.shop.svc.{ZONE}") == [agents["napoli"].address(201)] for r in asked
             )
 
-        eventually(published, 60, "the others publish what napoli has")
+        eventually(published, 180, "the others publish what napoli has")
     name = f"api.shop.svc.{ZONE}"
     eventually(lambda: world.regions["napoli"].ask(name) != [], 120, "napoli's own catches up")
