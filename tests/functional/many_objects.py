@@ -18,7 +18,7 @@ MAPS = f"{TYPES}/namespaces/{NAMESPACE}/federatedconfigmaps"
 COPIES = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 KINDS = ("federatednamespaces", "federatedconfigmaps", "federatedsecrets", "federatedservices",
          "federateddeployments")  # fmt: skip
-WRITERS = 8
+WRITERS, CONFLICT = 8, 409
 CARRIED_SECONDS = 300.0
 REST_SECONDS = 2.0
 # Of the API server's audit: each write, by whom and of what.
@@ -65,9 +65,17 @@ class Many:
     def change(self, number: int, text: str) -> None:
         """Change one."""
         path = f"{MAPS}/map-{number}"
-        changed = self._host.get(path) or {}
-        changed["spec"]["template"]["data"] = {"text": text}
-        self._host.request("PUT", path, changed).raise_for_status()
+
+        def written() -> bool:
+            changed = self._host.get(path) or {}
+            changed["spec"]["template"]["data"] = {"text": text}
+            answer = self._host.request("PUT", path, changed)
+            if answer.status_code == CONFLICT:
+                return False  # the controller wrote its status in between
+            answer.raise_for_status()
+            return True
+
+        until(written, f"{path} says {text!r}")
 
     def carried(self, number: int, text: str) -> bool:
         """Say whether the member has a change."""
