@@ -41,11 +41,13 @@ from federation_dns import bind, keys
 T = TypeVar("T")
 ZONE = "federation.example"
 NAMED = shutil.which("named") or "/usr/sbin/named"
+# Which of pytest's processes this is.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 
 
 # Below the range that the kernel takes outgoing connections' ports from: one of those could
 # otherwise hold a port between its choice here and its use by an agent. One part a pytest worker.
-FIRST_PORT = 12_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+FIRST_PORT = 12_000 + 2_000 * WORKER
 # Another run on this machine begins elsewhere in it.
 _BEGIN = os.getpid() * 97 % 2_000
 PORTS = itertools.cycle(FIRST_PORT + (_BEGIN + i) % 2_000 for i in range(2_000))

@@ -20,11 +20,10 @@ import pytest
 from federation_lab.network import Network
 from federation_lab.paths import Paths
 
-from .conftest import FOREIGN, ZONE, FakeApi, Federation, Region, T, eventually
+from .conftest import FOREIGN, WORKER, ZONE, FakeApi, Federation, Region, T, eventually
 from .eyes import Eye
 
 # A network for each of pytest's processes, beside those of the labs' tests.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 LAB_ID = int(os.environ.get("WAN_TEST_ID") or 20 + WORKER)
 MACHINE = 10
 CLONE_NEWNET = 0x40000000
