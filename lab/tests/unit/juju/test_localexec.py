@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from federation_lab import tasks
 from federation_lab.juju import execclient, localexec, toolclient
 from federation_lab.juju.api_tasks import Tasks
 from federation_lab.juju.controller import Controller
@@ -152,9 +153,7 @@ class TestThroughTheAgent:
         # Before any hook of this controller: the machine was found, that is enough.
         await until((self.agent / "agent.socket").exists)
         yield
-        while not work.done():  # wait_for of Python 3.11 may swallow one
-            work.cancel()
-            _ = await asyncio.wait({work}, timeout=0.5)
+        await tasks.end([work])
 
     async def ask(self, line: str) -> tuple[int, str, str]:
         socket = f"{self.agent}/agent.socket"
