@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from federation_interfaces.cluster import (
@@ -20,7 +20,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 CHECK_SECONDS = 10
 HOOK_CHECK_SECONDS = 2
-NAMED = 3
 
 
 class MemberError(Exception):
@@ -149,15 +148,14 @@ def join(
             namespace=namespace,
         )
     except HoldsOrphans as error:
-        raise OrphansError(_orphans_text(region, error.objects)) from error
+        raise OrphansError(_orphans_text(region, error.shown)) from error
     except KubefedError as error:
         raise MemberError(str(error)) from error
     finally:
         api.close()
 
 
-def _orphans_text(region: str, objects: Sequence[str]) -> str:
-    shown = ", ".join([*objects[:NAMED], *(["..."] if len(objects) > NAMED else [])])
+def _orphans_text(region: str, shown: str) -> str:
     return (
         f"it holds objects of a federation of which this host has none ({shown}): run restore, or "
         f"join-cluster cluster={region} release-orphans=true, which lets go of them"

@@ -115,9 +115,20 @@ class HoldsOrphans(MembershipError, AskOperator):
         objects: the first of them.
     """
 
-    def __init__(self, message: str, *, objects: tuple[str, ...]):
-        super().__init__(message)
+    def __init__(self, cluster: str, objects: tuple[str, ...]):
         self.objects = objects
+        super().__init__(
+            f"{cluster} holds objects of a federation of which this host has none "
+            f"({self.shown}) and would let go of; restore that federation first, or join with "
+            "--release-orphans to begin without them"
+        )
+
+    @property
+    def shown(self) -> str:
+        """Name as many of them as a text has room for."""
+        named = 3
+        rest = ", ..." if len(self.objects) > named else ""
+        return ", ".join(self.objects[:named]) + rest
 
 
 class NotInstalled(MembershipError, AskOperator):

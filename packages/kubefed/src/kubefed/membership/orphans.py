@@ -27,7 +27,6 @@ from kubefed.dryrun import label
 
 # So many of each kind are looked at: of objects that the host has, one of the first is known.
 _SAMPLE = 20
-_NAMED = 3
 # The bound of looking at all kinds, however the member trickles.
 _SECONDS = 10.0
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -56,12 +55,7 @@ def refuse_orphans(
     """
     found = held_orphans(host, member, namespace=namespace, scope=scope)
     if found:
-        raise errors.HoldsOrphans(
-            f"{cluster} holds objects of a federation of which this host has none "
-            f"({_shown(found)}) and would let go of; restore that federation first, or join with "
-            "--release-orphans to begin without them",
-            objects=found,
-        )
+        raise errors.HoldsOrphans(cluster, found)
 
 
 def held_orphans(
@@ -118,8 +112,3 @@ def _held(
 def _known(host: Resources, kinds: FederatedType, place: str | None, name: str) -> bool:
     home = name if kinds.is_namespace else place
     return host.get(kinds.federated, name, home) is not None
-
-
-def _shown(found: tuple[str, ...]) -> str:
-    rest = ", ..." if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + rest
