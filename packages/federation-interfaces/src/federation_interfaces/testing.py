@@ -148,6 +148,8 @@ def put_files(root: Path, files: dict[str, str]) -> None:
 
 
 TEMPO = "https://tempo.example:4318"
+# A failure there shows its values, as one in a test's own file does.
+pytest.register_assert_rewrite("federation_interfaces.tracing_tests")
 
 
 def tracing_relations(
