@@ -13,7 +13,7 @@ import pytest
 from dns_world import HEALTH, HUB, Context, FakeMachine, again, entry, hub, spoke, state
 from federation_dns.dnssec import KeySet
 from federation_interfaces import MeshHubAppData
-from federation_interfaces.testing import HookTools, Killed, points
+from federation_interfaces.testing import killed_and_repeated, points
 from ops import testing
 from zone_signing import CONTENT, LABEL
 
@@ -80,15 +80,9 @@ def test_a_hook_that_is_killed_is_done_by_the_next(
         with pytest.MonkeyPatch.context() as patch:
             machine = fresh(patch, tmp_path / str(fatal))
             event, given = story(ctx)
-            tools = HookTools()
-            tools.watch(patch)
-            tools.fatal = fatal
-            if fatal is not None:
-                with pytest.raises(Killed):
-                    _ = ctx.run(event, given)
-            out = ctx.run(event, given)
+            out, count = killed_and_repeated(ctx, event, given, patch, fatal)
             one_key(out, machine)
-            return ended(out, machine), len(tools.calls)
+            return ended(out, machine), count
 
     whole, count = play(None)
     for fatal in points(count):

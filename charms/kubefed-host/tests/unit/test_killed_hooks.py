@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation_interfaces.testing import HookTools, Killed, points
+from federation_interfaces.testing import killed_and_repeated, points
 from host_world import IDS, PALERMO, Context, World, again, state
 from ops import testing
 
@@ -58,14 +58,8 @@ def test_a_hook_that_is_killed_is_done_by_the_next(
         with pytest.MonkeyPatch.context() as patch:
             world = fresh(patch, tmp_path / str(fatal))
             event, given = story(ctx)
-            tools = HookTools()
-            tools.watch(patch)
-            tools.fatal = fatal
-            if fatal is not None:
-                with pytest.raises(Killed):
-                    _ = ctx.run(event, given)
-            out = ctx.run(event, given)
-            return ended(out, world), len(tools.calls)
+            out, count = killed_and_repeated(ctx, event, given, patch, fatal)
+            return ended(out, world), count
 
     whole, count = play(None)
     for fatal in points(count):

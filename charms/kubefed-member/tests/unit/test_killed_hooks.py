@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from charm import KubefedMemberCharm
-from federation_interfaces.testing import HookTools, Killed, points
+from federation_interfaces.testing import killed_and_repeated, points
 from member_world import FEDERATION, HOST, NOW, World, again, published, state, token_secret
 from ops import testing
 
@@ -65,14 +65,7 @@ def test_a_hook_that_is_killed_is_done_by_the_next(
         with pytest.MonkeyPatch.context() as patch:
             world = fresh(patch, tmp_path / str(fatal))
             event, given = story(ctx, world)
-            tools = HookTools()
-            tools.watch(patch)
-            tools.fatal = fatal
-            if fatal is not None:
-                with pytest.raises(Killed):
-                    _ = ctx.run(event, given)
-            out = ctx.run(event, given)
-            count = len(tools.calls)
+            out, count = killed_and_repeated(ctx, event, given, patch, fatal)
             if story is not leaves:
                 no_half_credential(ctx, out, world)
             return out, world, count

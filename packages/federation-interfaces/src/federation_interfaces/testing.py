@@ -201,6 +201,34 @@ class HookTools:
         return call
 
 
+def killed_and_repeated(
+    ctx: testing.Context[Any],
+    event: Any,
+    given: testing.State,
+    patch: pytest.MonkeyPatch,
+    fatal: int | None,
+) -> tuple[testing.State, int]:
+    """Run a hook that is killed, and then as Juju does: once more, on the state of before.
+
+    Args:
+        ctx: the charm.
+        event: the hook's.
+        given: the state before it.
+        patch: undone by the caller.
+        fatal: the number of the call that the first run does not survive; None: there is none.
+
+    Returns:
+        The state afterwards, and how many calls of hook tools there were.
+    """
+    tools = HookTools()
+    tools.watch(patch)
+    tools.fatal = fatal
+    if fatal is not None:
+        with pytest.raises(Killed):
+            _ = ctx.run(event, given)
+    return ctx.run(event, given), len(tools.calls)
+
+
 def points(count: int) -> Sequence[int]:
     """At which of so many calls a hook is killed: at each by night, else at seven."""
     if os.environ.get("FEDERATION_SOAK") == "1" or count <= _POINTS:
