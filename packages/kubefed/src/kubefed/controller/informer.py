@@ -11,7 +11,8 @@
   listed anew now and then, so that a lost event is not lost for ever.
 - What no API server can hold (names that would be paths, objects without end) isn't taken.
 - A server whose versions went back (restored, or another one at this address) is believed, but
-  nothing that was known of it before is.
+  nothing that was known of it before is. It would take a watch from a version that it has yet to
+  reach, and be silent until then: before a watch that broke goes on, one object is asked for.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ LONGEST_RETRY = 30.0
 # What a server may ask us to wait at most; its mend must not wait for its mistake.
 LONGEST_ASKED = 120.0
 SHORTEST_WATCH = 1.0
+# A watch that ends so long before its time was broken off, if only by a server's shutdown.
+_EARLY = 2.0
 # How long a watch is trusted to have told everything.
 RELIST_SECONDS = 600.0
 # So many of the objects that were known are asked for before a list of nothing is believed.
@@ -134,6 +137,8 @@ class Informer:
         self._reached = ""
         self._listed_at = float("-inf")
         self._kicked = asyncio.Event()
+        # Whether the last watch ended before its time, so that the server may be another one.
+        self._broken = False
         self._failures = 0
         self._gone = 0
         self._page = PAGE
@@ -200,7 +205,9 @@ class Informer:
     async def run(self) -> None:
         """Keep the cache until cancelled."""
         while True:
-            self._kicked.clear()
+            if self._kicked.is_set():
+                self._kicked.clear()
+                self._broken = True
             step = asyncio.create_task(self._step())
             kicked = asyncio.create_task(self._kicked.wait())
             try:
@@ -218,11 +225,16 @@ class Informer:
                 await self._turn()
             if asyncio.get_running_loop().time() - self._listed_at >= RELIST_SECONDS:
                 self._version = ""
+            if self._version and self._broken:
+                await self._look_again()
             if not self._version:
                 await self._list()
-            began = asyncio.get_running_loop().time()
-            await self._watch()
-            if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
+            self._broken = False
+            began, seconds = asyncio.get_running_loop().time(), self._watch_seconds()
+            await self._watch(seconds)
+            lasted = asyncio.get_running_loop().time() - began
+            self._broken = lasted < seconds - _EARLY
+            if lasted < SHORTEST_WATCH:
                 # Who ends each watch at once is asked less and less often.
                 raise ApiError(0, "", "the watch ended at once")
             self._failures = self._gone = 0
@@ -235,6 +247,7 @@ class Informer:
             await self._failed(error)
 
     async def _failed(self, error: Exception) -> None:
+        self._broken = True
         if isinstance(error, ApiError) and error.gone:
             self._version = ""
             self._gone += 1
@@ -305,6 +318,27 @@ class Informer:
         log.warning("%s %s: not taken for an object: %s", self.client.name, self.source.path, name)
         return False
 
+    async def _look_again(self) -> None:
+        """Give up the place of the watch where another history began, or another cluster.
+
+        Told by a version before what was reached, or by an object whose UID isn't the known one:
+        an emptied host that was filled again may be further than the old one was.
+        """
+        page = await self.client.request(
+            "GET",
+            self.source.path,
+            params={**self._params(), "limit": "1"},
+            accept=METADATA_LIST,
+            timeout_s=10,
+            longest=LONGEST_LIST,
+        )
+        version = str(metadata(page).get("resourceVersion") or "")
+        first = next(map(mapping, sequence(page.get("items"))), None)
+        known = self.store.get(key_of(first)) if first else None
+        same = uid(known) == uid(first) if known and first else not (first or self.store)
+        if newer(self._reached, version) or not same:
+            self._version = ""
+
     async def _doubt(self) -> None:
         """Ask for some objects themselves before a list of nothing is believed.
 
@@ -350,12 +384,12 @@ class Informer:
         for key, obj in found.items():
             self._tell(key, before.get(key), obj)
 
-    async def _watch(self) -> None:
+    async def _watch(self, seconds: int) -> None:
         params = {
             **self._params(),
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(self._watch_seconds()),
+            "timeoutSeconds": str(seconds),
         }
         accept = METADATA_ONE if self.source.metadata_only else "application/json"
         stream = self.client.watch(self.source.path, params=params, accept=accept)

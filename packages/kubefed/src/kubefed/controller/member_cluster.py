@@ -127,5 +127,6 @@ def token_only(secret: Json) -> Json:
     """Drop from a Secret what isn't the token."""
     data = mapping(secret.get("data"))
     meta = mapping(secret.get("metadata"))
-    kept = {name: meta[name] for name in ("name", "namespace", "resourceVersion") if name in meta}
+    names = ("name", "namespace", "uid", "resourceVersion")
+    kept = {name: meta[name] for name in names if name in meta}
     return {"metadata": kept, "data": {TOKEN_KEY: data[TOKEN_KEY]} if TOKEN_KEY in data else {}}

@@ -10,10 +10,10 @@ import pytest
 from kubefed.api import CONFIG_MAP
 from kubefed.controller import backoff, leader
 from kubefed.controller.answers import TOO_LONG
-from kubefed.controller.client import ApiError, Client, Connection, NotLeaderError
+from kubefed.controller.client import METADATA_LIST, ApiError, Client, Connection, NotLeaderError
 from kubefed.controller.informer import Informer, Source
 from kubefed.controller.leader import DURATION, RENEW_DEADLINE, Leader
-from kubefed.controller.objects import Json, Key
+from kubefed.controller.objects import Json, Key, key_of
 from kubefed.controller.queue import RETRY, Held, WorkQueue
 
 
@@ -98,16 +98,27 @@ async def test_to_wait_for_a_turn_is_no_success(
 
 
 class Script(Client):
-    """A client that answers lists and watches from a script; a list waits for an event in it."""
+    """A client that answers lists and watches from a script; a list waits for an event in it.
+
+    To the look before a watch that broke goes on it answers what `look` holds, by default what
+    the last page had first.
+    """
 
     def __init__(self, lists: list[Any], watches: list[Any]) -> None:
         super().__init__("scripted", Connection("https://nowhere"))
         self.lists, self.watches = lists, watches
+        self.look: Json | None = None
+        self._page: Json = {}
         self.asked: list[str] = []
         self.limits: list[int] = []
 
     async def request(self, method: str, path: str, **options: Any) -> Json:
-        del method, path
+        del method
+        if "params" not in options:
+            raise ApiError(404, "NotFound", f"no {path}")
+        if options["accept"] == METADATA_LIST:
+            self.asked.append("look")
+            return self.look or page(10**6, *self._page["items"][:1])
         self.asked.append("list")
         self.limits.append(int(options["params"]["limit"]))
         answer = self.lists.pop(0)
@@ -116,6 +127,7 @@ class Script(Client):
             answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        self._page = answer
         return answer
 
     async def watch(self, path: str, *, params: Any, accept: str) -> AsyncGenerator[Json]:
@@ -129,8 +141,9 @@ class Script(Client):
             await asyncio.Event().wait()
 
 
-def obj(name: str, version: int) -> Json:
-    return {"metadata": {"namespace": "n", "name": name, "resourceVersion": str(version)}}
+def obj(name: str, version: int, uid: str = "") -> Json:
+    meta = {"namespace": "n", "name": name, "resourceVersion": str(version)}
+    return {"metadata": meta | ({"uid": uid} if uid else {})}
 
 
 def page(version: int, *items: Json, more: str = "") -> Json:
@@ -181,7 +194,7 @@ async def test_pages_are_one_list_and_events_follow() -> None:
         ("a", True, False),
     ]
     await until(lambda: watched.client.asked[-1] == "watch 10")
-    assert watched.client.asked == ["list", "list", "watch 5", "watch 10"]
+    assert watched.client.asked == ["list", "list", "watch 5", "look", "watch 10"]
     watched.task.cancel()
 
 
@@ -195,6 +208,41 @@ async def test_a_lost_place_is_listed_anew_and_the_old_cache_answers_until_then(
     held.set()
     await until(lambda: watched.names() == {"b", "c"})
     assert watched.told[2:] == [("a", True, False), ("c", False, True)]
+    watched.task.cancel()
+
+
+BROKEN = ConnectionResetError("the server is gone")
+
+
+async def test_a_watch_that_broke_goes_on_where_it_was() -> None:
+    pages = [page(20, obj("a", 1, "first"), obj("b", 20, "other"))]
+    watched = Watched(pages, [[BROKEN], [event("DELETED", obj("b", 21, "other"))]])
+    await until(lambda: watched.names() == {"a"})
+    assert watched.client.asked == ["list", "watch 20", "look", "watch 20"]
+    watched.task.cancel()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        page(7, obj("a", 6, "new")),
+        pytest.param(page(25, obj("a", 24, "new")), id="further than the old one"),
+        page(7),
+        page(25),
+        page(25, obj("new", 24, "new")),
+        pytest.param(page(19, obj("a", 1, "first")), id="from a backup"),
+    ],
+)
+async def test_a_server_with_another_history_is_not_watched_from_where_the_old_one_was(
+    look: Json,
+) -> None:
+    """Else an emptied host is taken for the full one until its versions reach the old ones."""
+    old = [page(20, obj("a", 1, "first"), obj("b", 20, "other"))]
+    new = page(int(look["metadata"]["resourceVersion"]) + 1, *look["items"])
+    watched = Watched([*old, new], [[BROKEN], []])
+    watched.client.look = look
+    await until(lambda: watched.client.asked.count("list") == 2)
+    await until(lambda: watched.names() == {name for _, name in map(key_of, look["items"])})
     watched.task.cancel()
 
 
@@ -219,7 +267,7 @@ async def test_a_429_ends_no_watch_and_its_retry_after_is_obeyed() -> None:
     await until(lambda: watched.names() == {"a", "b"})
     # Longer than the first retries alone would wait.
     assert asyncio.get_running_loop().time() - began > 0.45
-    assert watched.client.asked == ["list", "watch 5", "watch 5"]
+    assert watched.client.asked == ["list", "watch 5", "look", "watch 5"]
     watched.task.cancel()
 
 
