@@ -26,8 +26,9 @@ from kubefed.controller.client import (
     NotLeaderError,
 )
 from kubefed.controller.health import Probe, Track
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
 from kubefed.controller.left_behind import LeftBehind
+from kubefed.controller.listing import Source
 from kubefed.controller.member_cluster import (
     MemberCluster,
     connection,

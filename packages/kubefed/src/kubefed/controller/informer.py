@@ -19,26 +19,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import random
 from typing import TYPE_CHECKING
 
 import aiohttp
 
-from kubefed.controller import backoff
-from kubefed.controller.answers import LONGEST_LIST, TOO_LONG, printable
-from kubefed.controller.client import METADATA_LIST, METADATA_ONE, ApiError, MalformedError
+from kubefed.controller import backoff, listing
+from kubefed.controller.answers import TOO_LONG, printable
+from kubefed.controller.client import METADATA_ONE, ApiError, MalformedError
+from kubefed.controller.listing import MOST_OBJECTS, Source
 from kubefed.controller.objects import (
     Json,
     Key,
     key_of,
-    labels,
     mapping,
     metadata,
     newer,
     resource_version,
-    sequence,
     sound,
     uid,
 )
@@ -46,7 +44,6 @@ from kubefed.controller.objects import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from kubefed.api.kinds import TargetKind
     from kubefed.controller.client import Client
 
 log = logging.getLogger(__name__)
@@ -59,44 +56,9 @@ SHORTEST_WATCH = 1.0
 _EARLY = 2.0
 # How long a watch is trusted to have told everything.
 RELIST_SECONDS = 600.0
-# So many of the objects that were known are asked for before a list of nothing is believed.
-_WITNESSES = 3
-# So many pages that bring nothing are read, and so many objects of one kind kept, of a list
-# that doesn't end.
-_EMPTY_PAGES = 10
-MOST_OBJECTS = 200_000
 # How API servers begin to say that a version is from the future.
 _FUTURE = "Too large resource version"
 FAILURES = (ApiError, aiohttp.ClientError, OSError, TimeoutError, MalformedError)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What an informer lists and watches.
-
-    Attributes:
-        kind: the kind.
-        namespace: one namespace, "" for all.
-        selector: a label selector.
-        metadata_only: whether only `metadata` is asked for.
-        slim: drops what need not be kept of an object, before it is kept.
-    """
-
-    kind: TargetKind
-    namespace: str = ""
-    selector: str = ""
-    metadata_only: bool = False
-    slim: Callable[[Json], Json] | None = None
-
-    @property
-    def path(self) -> str:
-        """The URL path of the collection."""
-        return self.kind.path(self.namespace or None)
-
-    def fits(self, obj: Json) -> bool:
-        """Whether an object meets the selector, which is `label=value` or empty."""
-        name, _, value = self.selector.partition("=")
-        return not name or labels(obj).get(name) == value
 
 
 class Informer:
@@ -272,44 +234,22 @@ class Informer:
         log.debug("%s %s: %s", self.client.name, self.source.path, self.error)
         await asyncio.sleep(pause)
 
-    def _params(self) -> dict[str, str]:
-        return {"labelSelector": self.source.selector} if self.source.selector else {}
-
     async def _list(self) -> None:
-        found: dict[Key, Json] = {}
-        params = {**self._params(), "limit": str(self._page)}
-        accept = METADATA_LIST if self.source.metadata_only else "application/json"
-        empty = 0
-        while True:
-            page = await self.client.request(
-                "GET",
-                self.source.path,
-                params=params,
-                accept=accept,
-                timeout_s=60,
-                longest=LONGEST_LIST,
-            )
-            items, meta = page.get("items"), metadata(page)
-            if not isinstance(items, list | None) or not meta.get("resourceVersion"):
-                raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no list")
-            before = len(found)
-            for item in filter(self._sound, map(mapping, sequence(items))):
-                key = key_of(item)
-                known = self.store.get(key)
-                # What is known already isn't kept twice.
-                found[key] = known if known and _same(known, item) else self._slim(item)
-            if not meta.get("continue"):
-                break
-            empty = 0 if len(found) > before else empty + 1
-            if empty > _EMPTY_PAGES or len(found) > MOST_OBJECTS:
-                raise ApiError(0, "", f"{self.source.path} of {self.client.name}: no end of it")
-            params["continue"] = str(meta["continue"])
+        found, version = await listing.whole(self.client, self.source, self._page, self._kept)
         if self.store and not found:
-            await self._doubt()
-        self._replace(found, str(meta["resourceVersion"]))
+            await listing.doubt(self.client, self.source, self.store)
+        self._replace(found, version)
         # Spread, so that not all caches are listed at the same time.
         spread = RELIST_SECONDS / 4 * random.random()  # noqa: S311
         self._listed_at = asyncio.get_running_loop().time() - spread
+
+    def _kept(self, item: Json) -> Json | None:
+        """Give what is kept of an object that was listed, None for nothing."""
+        if not self._sound(item):
+            return None
+        known = self.store.get(key_of(item))
+        # What is known already isn't kept twice.
+        return known if known and _same(known, item) else self._slim(item)
 
     def _sound(self, obj: Json) -> bool:
         if sound(obj):
@@ -324,37 +264,11 @@ class Informer:
         Told by a version before what was reached, or by an object whose UID isn't the known one:
         an emptied host that was filled again may be further than the old one was.
         """
-        page = await self.client.request(
-            "GET",
-            self.source.path,
-            params={**self._params(), "limit": "1"},
-            accept=METADATA_LIST,
-            timeout_s=10,
-            longest=LONGEST_LIST,
-        )
-        version = str(metadata(page).get("resourceVersion") or "")
-        first = next(map(mapping, sequence(page.get("items"))), None)
+        first, version = await listing.first(self.client, self.source)
         known = self.store.get(key_of(first)) if first else None
         same = uid(known) == uid(first) if known and first else not (first or self.store)
         if newer(self._reached, version) or not same:
             self._version = ""
-
-    async def _doubt(self) -> None:
-        """Ask for some objects themselves before a list of nothing is believed.
-
-        Raises:
-            ApiError: one of them is there, or the server doesn't say.
-        """
-        for key in list(self.store)[:_WITNESSES]:
-            path = self.source.kind.path(key[0] or None, key[1])
-            try:
-                live = await self.client.request("GET", path, timeout_s=10)
-            except ApiError as error:
-                if error.not_found:
-                    continue
-                raise
-            if self.source.fits(live):
-                raise ApiError(0, "", f"{self.client.name} lists nothing, but there is {path}")
 
     def _replace(self, found: dict[Key, Json], version: str) -> None:
         before, self._version = self.store, version
@@ -386,7 +300,7 @@ class Informer:
 
     async def _watch(self, seconds: int) -> None:
         params = {
-            **self._params(),
+            **self.source.params,
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(seconds),

@@ -13,7 +13,8 @@ from kubefed.controller import retain
 from kubefed.controller.client import NotLeaderError
 from kubefed.controller.clusters import MANAGED_SELECTOR
 from kubefed.controller.dispatch import Result
-from kubefed.controller.informer import Informer, Source
+from kubefed.controller.informer import Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import Json, Key, mapping, metadata, resource_version, spec, uid
 from kubefed.controller.plan import Verb
 from kubefed.controller.transparent import fold

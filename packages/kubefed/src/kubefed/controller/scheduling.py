@@ -11,7 +11,8 @@ from kubefed.api.kinds import REPLICA_SCHEDULING_PREFERENCE, SCALABLE, TargetKin
 from kubefed.controller import health, placement, planner, replicas
 from kubefed.controller.answers import LONGEST_LIST
 from kubefed.controller.client import MERGE_PATCH
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import (
     Json,
     Key,

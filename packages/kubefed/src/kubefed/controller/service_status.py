@@ -11,7 +11,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import Json, Key, deleting, mapping, metadata, sequence, uid
 from kubefed.controller.queue import RETRY, WorkQueue
 

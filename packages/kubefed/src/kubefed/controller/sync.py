@@ -19,7 +19,8 @@ from kubefed.controller.batches import Batches
 from kubefed.controller.bookkeeping import Bookkeeper
 from kubefed.controller.client import ApiError
 from kubefed.controller.host_objects import HostObjects
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.members import Members
 from kubefed.controller.objects import (
     Json,

@@ -21,7 +21,8 @@ from kubefed.api.names import (
     Toggle,
 )
 from kubefed.controller.client import MERGE_PATCH, ApiError
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import (
     Json,
     Key,

@@ -11,8 +11,9 @@ from kubefed.api import CONFIG_MAP
 from kubefed.controller import backoff, leader
 from kubefed.controller.answers import TOO_LONG
 from kubefed.controller.client import METADATA_LIST, ApiError, Client, Connection, NotLeaderError
-from kubefed.controller.informer import Informer, Source
+from kubefed.controller.informer import Informer
 from kubefed.controller.leader import DURATION, RENEW_DEADLINE, Leader
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import Json, Key, key_of
 from kubefed.controller.queue import RETRY, Held, WorkQueue
 

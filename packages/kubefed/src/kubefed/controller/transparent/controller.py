@@ -18,7 +18,8 @@ from kubefed.api.kinds import (
     SCALABLE,
 )
 from kubefed.controller.client import ApiError
-from kubefed.controller.informer import FAILURES, Informer, Source
+from kubefed.controller.informer import FAILURES, Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import Json, Key, deleting, metadata, notes, uid
 from kubefed.controller.placement import SelectorError
 from kubefed.controller.queue import RETRY, WorkQueue

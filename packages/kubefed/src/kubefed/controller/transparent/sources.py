@@ -9,7 +9,8 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
-from kubefed.controller.informer import Informer, Source
+from kubefed.controller.informer import Informer
+from kubefed.controller.listing import Source
 from kubefed.controller.objects import Json, Key, mapping, metadata
 
 if TYPE_CHECKING:
