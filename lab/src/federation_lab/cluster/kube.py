@@ -204,6 +204,8 @@ class Store:
                 if not isinstance(error, ExpiredError):
                     logger.warning("cannot watch %s: %s", self._path, error)
             except UNREACHABLE as error:
+                # It may come back with an emptied etcd, whose versions begin anew.
+                version = ""
                 logger.info("lost %s: %s", self._path, error or type(error).__name__)
             else:
                 continue
