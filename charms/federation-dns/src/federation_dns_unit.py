@@ -38,9 +38,9 @@ from federation_interfaces.cluster import (
 from federation_interfaces.federation_mesh import MeshEntry
 from federation_interfaces.files import hand_over, make_directory, write_file
 from federation_interfaces.services import SANDBOX
+from federation_interfaces.status_service import StatusService
 from local_agent import LocalAgent, UnitError
 from name_server import TSIG_NAME, NameServer, NameServerError, Served
-from status_service import StatusService
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ USER = "federation-dns"
 BIND_GROUP = "bind"
 AGENT = "federation-dns"
 NAMED = "named"
+STATUS = "federation-dns-status"
 TOKEN_LIFETIME = timedelta(days=7)
 _NO_SHELL = "/usr/sbin/nologin"
 
@@ -80,7 +81,14 @@ class Machine:
             user=BIND_GROUP if group == BIND_GROUP else user,
             group=group,
         )
-        self.status_service = StatusService(charm_dir, self.units, self.data / "tell")
+        self.status_service = StatusService(
+            STATUS,
+            what="the agent's verdict",
+            after=f"{AGENT}.service",
+            charm_dir=charm_dir,
+            units=self.units,
+            directory=self.data / "tell",
+        )
 
     # What is remembered
 
@@ -385,7 +393,9 @@ class Machine:
         """
         where = [place.listen, str(settings.port), str(self.settings / "agent.crt")]
         try:
-            self.status_service.ensure(where, unit, version=version())
+            self.status_service.ensure(
+                "agent_watch.py", where, unit, version=f"{AGENT} {version()}"
+            )
         except systemd.SystemdError as error:
             raise UnitError(f"a service does not start: {error}") from error
 
@@ -412,7 +422,7 @@ class Machine:
 
     def stop(self) -> None:
         """Stop answering: another unit serves, or the unit goes."""
-        self.status_service.stop()
+        self.status_service.end()
         for name in (AGENT, NAMED):
             if (self.units / f"{name}.service").exists():
                 _ = systemd.service_disable("--now", name)
@@ -436,7 +446,6 @@ class Machine:
         self.stop()
         for name in (AGENT, NAMED):
             (self.units / f"{name}.service").unlink(missing_ok=True)
-        self.status_service.remove()
         _ = systemd.daemon_reload()
         for directory in (self.settings, self.data, self.bind):
             shutil.rmtree(directory, ignore_errors=True)

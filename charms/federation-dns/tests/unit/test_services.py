@@ -121,7 +121,7 @@ class TestStatusService:
         self.ensure(machine)
         lines = self.path.read_text().splitlines()
         assert (
-            "ExecStart=/charm/venv/bin/python -m federation_dns.tell 10.0.0.12 8443 "
+            "ExecStart=/charm/venv/bin/python /charm/src/agent_watch.py 10.0.0.12 8443 "
             f"{machine.settings}/agent.crt {self.directory} federation-dns/3 /charm/dispatch"
         ) in lines
         assert f"ReadWritePaths={self.directory}" in lines
@@ -153,8 +153,11 @@ class TestStatusService:
         self.ensure(machine)
         services.told.clear()
         machine.stop()
-        assert services.told == ["disable federation-dns-status", "disable federation-dns"]
-        machine.remove()
+        assert services.told == [
+            "disable federation-dns-status",
+            "daemon_reload",
+            "disable federation-dns",
+        ]
         assert not self.path.exists()
 
     def test_one_that_does_not_start(self, machine: Machine, services: Services):

@@ -1,23 +1,22 @@
-"""The service that gives this charm a hook when its status has become untrue.
+"""The service that gives a charm a hook when its status has become untrue.
 
-A charm sets its status in a hook only, and the next one may be minutes away. The service itself is
-`federation_dns.tell`; here are its unit file, its end, and the note by which it knows what the
-status says.
+Its program is the charm's own and goes by `status_follower`; here are its unit file, its end, and
+the note by which it knows what the status says.
 """
 
 import contextlib
 from pathlib import Path
 
 from charmlibs import systemd
+
 from federation_interfaces.files import make_directory, write_file
 from federation_interfaces.services import SANDBOX
 
-SERVICE = "federation-dns-status"
 UNIT = """\
-# Written by the charm federation-dns.
+# Written by the charm of {unit}.
 [Unit]
-Description=Has the status of {unit} set when the agent's verdict changes
-After=federation-dns.service
+Description=Has the status of {unit} set when {what} changes
+After={after}
 StartLimitIntervalSec=0
 
 [Service]
@@ -35,7 +34,7 @@ ProtectKernelLogs=true
 RestrictNamespaces=true
 RestrictRealtime=true
 SystemCallArchitectures=native
-# federation-dns {version}
+# {version}
 
 [Install]
 WantedBy=multi-user.target
@@ -46,32 +45,43 @@ class StatusService:
     """The unit's service.
 
     Args:
+        name: the service's.
+        what: the status is about.
+        after: the unit that starts before it.
         charm_dir: where the charm is unpacked.
         units: where unit files are.
         directory: the service's own.
     """
 
-    def __init__(self, charm_dir: Path, units: Path, directory: Path):
+    def __init__(
+        self, name: str, *, what: str, after: str, charm_dir: Path, units: Path, directory: Path
+    ):
+        self.name = name
+        self._what = what
+        self._after = after
         self._charm_dir = charm_dir
-        self._path = units / f"{SERVICE}.service"
+        self._path = units / f"{name}.service"
         self._directory = directory
 
-    def ensure(self, agent: list[str], unit: str, *, version: str) -> None:
+    def ensure(self, program: str, given: list[str], unit: str, *, version: str) -> None:
         """Bring the service up.
 
         Args:
-            agent: its address, port and certificate's path.
+            program: the file in the charm's src.
+            given: its first arguments; its directory, the unit and dispatch follow.
             unit: this unit's name.
-            version: of the package with the program.
+            version: of the package with what the program goes by.
 
         Raises:
             systemd.SystemdError: it does not start.
         """
         make_directory(self._directory, mode=0o700)
-        words = [self._charm_dir / "venv/bin/python", "-m", "federation_dns.tell", *agent]
+        words = [self._charm_dir / "venv/bin/python", self._charm_dir / "src" / program, *given]
         words += [self._directory, unit, self._charm_dir / "dispatch"]
         text = UNIT.format(
             unit=unit,
+            what=self._what,
+            after=self._after,
             command=" ".join(map(str, words)),
             directory=self._directory,
             sandbox=SANDBOX,
@@ -80,21 +90,23 @@ class StatusService:
         changed = write_file(self._path, text, mode=0o644)
         if changed:
             _ = systemd.daemon_reload()
-            _ = systemd.service_enable(SERVICE)
-        if changed or not systemd.service_running(SERVICE):
-            _ = systemd.service_restart(SERVICE)
+            _ = systemd.service_enable(self.name)
+        if changed or not systemd.service_running(self.name):
+            _ = systemd.service_restart(self.name)
 
     def note(self, said: str) -> None:
-        """Let the service know what the status says of the agent."""
+        """Let the service know what the status says of it."""
         if self._directory.exists():
             with contextlib.suppress(OSError):  # a hook more or less: no reason to fail this one
                 _ = write_file(self._directory / "said", said)
 
-    def stop(self) -> None:
-        """End it, before what it watches ends."""
-        if self._path.exists():
-            _ = systemd.service_disable("--now", SERVICE)
+    def end(self) -> None:
+        """End it, before what it watches ends; its directory lies in the charm's.
 
-    def remove(self) -> None:
-        """Take its unit file away; its directory lies in the charm's."""
-        self._path.unlink(missing_ok=True)
+        Raises:
+            systemd.SystemdError: it does not end.
+        """
+        if self._path.exists():
+            _ = systemd.service_disable("--now", self.name)
+            self._path.unlink()
+            _ = systemd.daemon_reload()

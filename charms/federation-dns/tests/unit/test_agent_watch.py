@@ -1,4 +1,4 @@
-"""The service that gives the charm its hooks: what it asks, keeps and runs."""
+"""The program that has the status follow the agent: what it asks, and what it imports."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import agent_watch
 import pytest
-from federation_dns import keys, tell, told
-from federation_dns.tell import Agent, Notes
+from agent_watch import Agent
+from federation_dns import keys, told
 
 NOW = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
 WELL = {"quorum": True, "regions": {}}
@@ -114,116 +115,32 @@ class TestAgent:
         assert Agent("127.0.0.1", 1, str(tmp_path / "none")).ask() is None
 
 
-class TestNotes:
-    def test_they_outlive_a_restart(self, tmp_path: Path) -> None:
-        notes = Notes(str(tmp_path))
-        assert notes.asked() == ("", 0)
-        assert notes.said() == (None, 0.0)
-        notes.keep("napoli: lost (x)", 2)
-        assert Notes(str(tmp_path)).asked() == ("napoli: lost (x)", 2)
+class TestLook:
+    def test_a_lost_region(self, server: Answers, agent: Agent) -> None:
+        assert agent.look("", 0.0) == ""
+        server.answer = json.dumps(LOST).encode()
+        assert agent.look("", 0.0) == "napoli: lost (gone)"
 
-    def test_what_is_damaged_is_nothing(self, tmp_path: Path) -> None:
-        (tmp_path / "asked").write_text("what")
-        assert Notes(str(tmp_path)).asked() == ("", 0)
-
-    def test_only_what_is_new_is_written(self, tmp_path: Path) -> None:
-        notes = Notes(str(tmp_path))
-        notes.keep("", 0)
-        assert not list(tmp_path.iterdir())
-
-
-class TestRun:
-    def test_the_command(self) -> None:
-        assert tell.command("federation-dns/0", "/var/charm/dispatch") == [
-            "/usr/bin/juju-exec",
-            "-u",
-            "federation-dns/0",
-            "JUJU_DISPATCH_PATH=hooks/verdict_changed /var/charm/dispatch",
-        ]
-
-    @pytest.mark.parametrize(
-        ("argv", "why"),
-        [
-            (["true"], ""),
-            (["sh", "-c", "echo first >&2; echo last >&2; exit 3"], "last"),
-            (["false"], "exit code 1"),
-            (["/none/juju-exec"], "No such file"),
-        ],
-    )
-    def test_why_it_failed(self, argv: list[str], why: str) -> None:
-        assert why in tell.run(argv)
-        assert bool(tell.run(argv)) is bool(why)
-
-    def test_its_time_is_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tell, "EXEC_S", 0.05)
-        began = time.monotonic()
-        assert tell.run(["sleep", "20"]).startswith("no end within")
-        assert time.monotonic() - began < 10
-
-    def test_it_is_in_no_hook(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("JUJU_CONTEXT_ID", "x")
-        assert tell.run(["sh", "-c", 'test -z "$JUJU_CONTEXT_ID" && test -n "$PATH"']) == ""
-
-
-class Charm:
-    """The charm, for which a shell notes that it was called."""
-
-    def __init__(self, folder: Path, server: Answers, agent: Agent) -> None:
-        self.server, self.agent = server, agent
-        self.said, self.called = folder / "said", folder / "called"
-        self.notes, self.teller = Notes(str(folder)), told.Teller()
-        self.argv = [
-            "sh",
-            "-c",
-            f"echo >> {self.called}; printf '%s' '{told.said(LOST)}' > {self.said}",
-        ]
-
-    def looks(self, monkeypatch: pytest.MonkeyPatch, seconds: int) -> int:
-        now = 100.0
-
-        def clock() -> float:
-            return now
-
-        monkeypatch.setattr(time, "monotonic", clock)
-        for _ in range(seconds):
-            now += 1.0
-            tell.step(self.agent, self.notes, self.teller, self.argv)
-        return len(self.called.read_text().splitlines()) if self.called.exists() else 0
-
-
-class TestStep:
-    @pytest.fixture
-    def charm(self, tmp_path: Path, server: Answers, agent: Agent) -> Charm:
-        (tmp_path / "tell").mkdir()
-        return Charm(tmp_path / "tell", server, agent)
-
-    def test_a_lost_region_is_told_once(
-        self, charm: Charm, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        charm.said.write_text("")
-        assert charm.looks(monkeypatch, 5) == 0
-        charm.server.answer = json.dumps(LOST).encode()
-        assert charm.looks(monkeypatch, 10) == 1
-        assert charm.said.read_text() == "napoli: lost (gone)"
-        assert charm.notes.asked() == ("", 0)
-
-    def test_a_start_is_believed_for_half_a_minute(
-        self, charm: Charm, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        charm.agent = Agent("127.0.0.1", 1, "/none")
-        charm.said.write_text(told.STARTING)
-        assert charm.looks(monkeypatch, 5) == 0
-        monkeypatch.setattr(time, "time", lambda: charm.said.stat().st_mtime + 31)
-        assert charm.looks(monkeypatch, 5) == 1
+    def test_a_start_is_believed_for_half_a_minute(self) -> None:
+        agent = Agent("127.0.0.1", 1, "/none")
+        assert agent.look(None, 0.0) == told.SILENT
+        assert agent.look(told.STARTING, time.time() - 1) == told.STARTING
+        assert agent.look(told.STARTING, time.time() - 31) == told.SILENT
 
 
 def test_it_imports_little() -> None:
     """It runs on every unit for ever: none of the agent's libraries."""
     code = (
-        "import sys; before = set(sys.modules); import federation_dns.tell; "
+        "import sys; before = set(sys.modules); import agent_watch; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(agent_watch.__file__).parent,
+    )
     heavy = {
         "aiohttp",
         "http",
