@@ -48,6 +48,14 @@ def leader(federation: Federation) -> str:
     return next(name for name, unit in units(federation).items() if unit.leader)
 
 
+def followed(federation: Federation) -> bool:
+    """Say whether the service runs that has the leader's status follow the clusters."""
+    said = federation.host.exec(
+        "systemctl is-active kubefed-host-status || true", unit=leader(federation)
+    )
+    return said.stdout.strip() == "active"
+
+
 def machine(federation: Federation, unit: str) -> str:
     """Name a unit's machine as the lab does."""
     status = federation.host.status()
@@ -108,6 +116,7 @@ def test_the_leader_dies_and_the_federation_goes_on(lab: Any, federation: Federa
     # Juju passes leadership on when the leader's lease has ended.
     until(lambda: leader(federation) != dead, "the other unit is Juju's leader", seconds=90)
     assert set(federation.listed()) == set(REGIONS)
+    until(lambda: followed(federation), "the new leader's status follows the clusters")
     host.delete(f"{FEDERATED}/after-the-leader")
     until(
         lambda: not any(federation.cluster(r).get(f"{COPIES}/after-the-leader") for r in REGIONS),

@@ -101,7 +101,8 @@ class Old:
             self._of_member(region)
             self._of_agent(region)
         host = federation.host_region
-        for path in ("/etc/kubefed/kubeconfig", "/var/lib/kubefed-host/token"):
+        state = "/var/lib/kubefed-host"
+        for path in ("/etc/kubefed/kubeconfig", f"{state}/token", f"{state}/status/kubeconfig"):
             self._token(f"kubefed-host's {path}", host, self._file(host, HOST, path))
         answer = federation.host.run(HOST, "get-kubeconfig", {"lifetime": "1h"})
         path = answer.results["kubeconfig"]

@@ -3,6 +3,7 @@
 
 import logging
 
+import clusters_told
 import kubefed_host
 import ops
 from backup_actions import BackupActions
@@ -13,7 +14,7 @@ from federation_interfaces.cos_agent import CosAgentUnitData, Topology
 from federation_interfaces.databag import config_error
 from federation_interfaces.fields import check_region
 from federation_interfaces.region_cluster import RegionCluster
-from federation_register import MEMBERS, REPLICAS, Register
+from federation_register import MEMBERS, REPLICAS, ClustersChangedEvent, Register
 from handover import AskOperatorError
 from host_actions import HostActions
 from host_identity import HostIdentity, HostReplacedError
@@ -28,8 +29,16 @@ REGION_HEALTH = "region-health"
 COS_AGENT = "cos-agent"
 
 
+class Events(ops.CharmEvents):
+    """Juju's events, and the one that this charm's own service has Juju run."""
+
+    clusters_changed = ops.EventSource(ClustersChangedEvent)
+
+
 class KubefedHostCharm(ops.CharmBase):
     """Installs the API, runs its controller, joins the members."""
+
+    on = Events()
 
     def __init__(self, framework: ops.Framework):
         super().__init__(framework)
@@ -45,12 +54,14 @@ class KubefedHostCharm(ops.CharmBase):
         self.upstream_actions = UpstreamActions(self)
         self.problem: ops.StatusBase | None = None
         self.replaced = ""
+        self._silent = False
         self._reconciled = False
         self._statuses: list[ops.StatusBase] | None = None
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
         observed = [self.on.start, self.on.upgrade_charm, self.on.config_changed]
         observed += [self.on.leader_elected, self.on.update_status, self.on.secret_changed]
+        observed += [self.on.clusters_changed]
         for name in (MEMBERS, REGION_HEALTH, REPLICAS, COS_AGENT):
             observed += [self.on[name].relation_created, self.on[name].relation_changed]
         observed += self.cluster.events()
@@ -83,6 +94,11 @@ class KubefedHostCharm(ops.CharmBase):
         if self._reconciled:
             return  # kube-control's library makes two events of one changed secret
         self._reconciled = True
+        if not self.unit.is_leader():
+            self._follow_no_more()
+        self._reconcile(event)
+
+    def _reconcile(self, event: ops.EventBase) -> None:
         try:
             settings = self.settings()
             name = self.host_cluster(settings)
@@ -108,10 +124,12 @@ class KubefedHostCharm(ops.CharmBase):
         except HostError as error:
             logger.warning("%s", error)
             self.problem = _status_of(error)
+            self._silent = not isinstance(error, AskOperatorError)
             return
         if self.unit.is_leader():
             self.register.publish(settings, name)
             self.register.reconcile(event, access, settings, name)
+            self._follow(settings)
 
     def run_controller(
         self, access: Access, settings: Settings, name: str, *, renew: bool = False
@@ -131,6 +149,20 @@ class KubefedHostCharm(ops.CharmBase):
     def _run_embedded(self, settings: Settings, *, restart: bool) -> None:
         self.host.ensure_region_health(self._agents())
         self.host.ensure_service(settings, self._address(), restart=restart)
+
+    def _follow(self, settings: Settings) -> None:
+        """Have a hook run whenever the status has become untrue."""
+        try:
+            self.host.ensure_status_service(settings, self.unit.name)
+        except HostError as error:
+            logger.warning("%s", error)
+            self.problem = ops.WaitingStatus(str(error))
+
+    def _follow_no_more(self) -> None:
+        try:
+            self.host.end_status_service()
+        except HostError as error:
+            logger.warning("%s", error)
 
     def _address(self) -> str:
         """Return the unit's own address; its controller's metrics are there."""
@@ -189,6 +221,9 @@ class KubefedHostCharm(ops.CharmBase):
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         if self._statuses is None:
             self._statuses = self._look()  # once for the unit and the application
+            silent = self._silent or self.register.silent
+            said = clusters_told.SILENT if silent else self.register.said()
+            self.host.status_service.note(said)
         for status in self._statuses:
             event.add_status(status)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
+import clusters_told
 from federation_interfaces.cluster import (
     Cluster,
     ClusterAddress,
@@ -42,6 +43,7 @@ class MemberRecord(BaseModel):
         held: an operator has to decide what becomes of the objects that it holds.
         ready: what the controller says of a joined cluster; None: nothing yet.
         message: why it says so.
+        reason: the same in a word.
         token_issued_at: of the token that the host cluster holds.
     """
 
@@ -55,6 +57,7 @@ class MemberRecord(BaseModel):
     held: bool = False
     ready: bool | None = None
     message: str = ""
+    reason: str = ""
     token_issued_at: AwareDatetime | None = None
 
     @property
@@ -245,30 +248,11 @@ def cluster_states(
     Raises:
         MemberError: the host cluster refused or did not answer.
     """
-    path = f"/apis/core.kubefed.io/v1beta1/namespaces/{namespace}/kubefedclusters"
     try:
-        answer = Cluster(address, own_token).request("GET", path)
+        answer = Cluster(address, own_token).request("GET", clusters_told.path(namespace))
     except ClusterError as error:
         raise MemberError(str(error)) from error
-    return [_state(each) for each in answer.get("items") or []]
-
-
-def _state(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Read a KubeFedCluster's conditions, as kubefed.membership does for the action."""
-    state: dict[str, Any] = {"name": cluster["metadata"]["name"], "ready": None}
-    state["message"] = "not probed yet"
-    for condition in (cluster.get("status") or {}).get("conditions") or []:
-        true = condition["status"] == "True"
-        if condition["status"] == "Unknown":
-            state["ready"] = None
-        elif condition["type"] == "Ready":
-            state["ready"] = true
-        elif true:
-            state["ready"] = False  # Offline, ConfigMalformed
-        else:
-            continue
-        state["message"] = condition.get("message") or ""
-    return state
+    return [clusters_told.state_of(each) for each in answer.get("items") or []]
 
 
 def refreshed(
@@ -283,7 +267,6 @@ def refreshed(
         if record.state != "joined" or cluster is None:
             found.append(record)
             continue
-        ready = cluster["ready"]
-        update = {"ready": ready, "message": cluster["message"]}
+        update = {key: cluster[key] for key in ("ready", "message", "reason")}
         found.append(record.model_copy(update=update))
     return found

@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+import clusters_told
 import federation_members
 import ops
 from federation_interfaces import ISSUED_KEY, TOKEN_KEY, DatabagError, HostAppData, MemberAppData
@@ -16,6 +17,10 @@ MEMBERS = "members"
 REPLICAS = "replicas"
 
 
+class ClustersChangedEvent(ops.EventBase):
+    """This charm's own service has seen that the status has become untrue."""
+
+
 class NotReadyError(Exception):
     """Something that others have to give is not there yet; the text says what."""
 
@@ -26,6 +31,8 @@ class Register:
     def __init__(self, charm: ops.CharmBase, host: Host):
         self._charm = charm
         self._host = host
+        self.silent = False
+        """Whether the host cluster did not say in this hook how the clusters are."""
 
     def relations(self) -> list[ops.Relation]:
         """Return the relations to members that have not ended, oldest first."""
@@ -90,7 +97,8 @@ class Register:
         renewed = event.secret.id if isinstance(event, ops.SecretChangedEvent) else None
         for relation in self.relations():
             self._join_related(relation, records, access, settings, renewed)
-        asked = isinstance(event, ops.UpdateStatusEvent) or records != before
+        looks = isinstance(event, ops.UpdateStatusEvent | ClustersChangedEvent)
+        asked = looks or records != before
         joined = [record for record in records.values() if record.state == "joined"]
         if joined and (asked or not all(record.ready for record in joined)):
             try:
@@ -100,6 +108,7 @@ class Register:
                 fresh = federation_members.refreshed(records.values(), found)
                 records = {record.region: record for record in fresh}
             except MemberError as error:
+                self.silent = True
                 logger.warning("the state of the clusters is not known: %s", error)
         self.save_records(records)
         self.publish(settings, name)
@@ -264,6 +273,16 @@ class Register:
         raise NotReadyError(
             f"no related member is called {cluster!r} (related: {related}); "
             "consume its offer and integrate it with kubefed-host:members",
+        )
+
+    def said(self) -> str:
+        """Return what the status says of the joined clusters, as the service reads it."""
+        joined = [record for record in self.records().values() if record.state == "joined"]
+        return clusters_told.said(
+            {
+                each.region: clusters_told.trouble(ready=each.ready, reason=each.reason)
+                for each in joined
+            }
         )
 
     def statuses(self, note: str = "") -> list[ops.StatusBase]:

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from federation_interfaces.cluster import CLUSTER_ROLES, Cluster, ClusterRefusedError
-from kubefed_host import UPSTREAM_ACCOUNT, HostError
+from host_accounts import UPSTREAM_ACCOUNT
+from kubefed_host import HostError
 
 # Names of kubefed.rbac and kubefed.api, which to import would cost each hook.
 LOCK = "kubefed-controller-manager"

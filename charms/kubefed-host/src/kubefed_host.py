@@ -18,11 +18,9 @@ from federation_interfaces import revocable
 from federation_interfaces.access import Access
 from federation_interfaces.cluster import (
     CHARMS_NAMESPACE,
-    Account,
     ClusterAddress,
     ClusterError,
     Credential,
-    Rule,
     api_client,
     kubeconfig,
     kubeconfig_cluster,
@@ -31,20 +29,26 @@ from federation_interfaces.fields import ConfiguredCertificates, ConfiguredRegio
 from federation_interfaces.files import make_directory, write_file
 from federation_interfaces.region_health import RegionHealthUnitData
 from federation_interfaces.services import SANDBOX
+from federation_interfaces.status_service import StatusService
+from host_accounts import (
+    CHARM_ACCOUNT,
+    CONTROLLER_ACCOUNT,
+    STATUS,
+    UPSTREAM_ACCOUNT,
+    USER_ACCOUNT,
+    charm_account,
+    ensure_accounts,
+    status_account,
+    user_account,
+)
 from pydantic import BaseModel, ConfigDict, Field
 from upstream_settings import ControlPlaneSettings
 
 USER = "kubefed"
 SERVICE = "kubefed-controller"
-CONTROLLER_ACCOUNT = "kubefed-controller"
-CHARM_ACCOUNT = "kubefed-host"
-USER_ACCOUNT = "federation-user"
 USERS = "users"
-UPSTREAM_ACCOUNT = "kubefed-controller-manager"
 TOKEN_LIFETIME = timedelta(days=7)
 _NO_SHELL = "/usr/sbin/nologin"
-_READ = ("get", "list", "watch")
-_WRITE = ("create", "update", "patch", "delete")
 
 UNIT = """\
 [Unit]
@@ -111,7 +115,17 @@ class Host:
         self.settings = root / "etc/kubefed"
         self.state = root / "var/lib/kubefed-host"
         self.backups = self.state / "backups"
-        self.unit = root / f"etc/systemd/system/{SERVICE}.service"
+        units = root / "etc/systemd/system"
+        self.unit = units / f"{SERVICE}.service"
+        self.status = self.state / "status"
+        self.status_service = StatusService(
+            STATUS,
+            what="the state of a cluster",
+            after=f"{SERVICE}.service",
+            charm_dir=charm_dir,
+            units=units,
+            directory=self.status,
+        )
 
     def renewal(self) -> Renewal:
         """Return what is kept of the tokens."""
@@ -151,7 +165,7 @@ class Host:
         *,
         renew: bool = False,
     ) -> bool:
-        """Mint the tokens of the controller and of the charm when half of their life is gone.
+        """Mint the tokens of controller, charm and status service when half of their life is gone.
 
         The tokens of before stay good until `end_older_tokens`.
 
@@ -169,13 +183,13 @@ class Host:
         Raises:
             HostError: the cluster refused or did not answer.
         """
-        own_account = charm_account(settings.namespace)
+        accounts = charm_account(settings.namespace), status_account(settings.namespace)
         digest = _digest(
             access.address.server,
             access.address.ca_certificate,
             settings.namespace,
             # Other rights have to be written too, not only other tokens.
-            repr(own_account),
+            repr(accounts),
         )
         renewal = self.renewal()
         config = self.settings / "kubeconfig"
@@ -183,21 +197,24 @@ class Host:
             return False
         admin = access.admin()
         try:
-            admin.ensure_account(own_account)
-            own, minted = (
+            ensure_accounts(admin, *accounts)
+            own, minted, status = (
                 revocable.mint(admin, account, namespace, TOKEN_LIFETIME, holder=holder)
                 for account, namespace in _accounts(settings)
             )
         except ClusterError as error:
             raise HostError(str(error)) from error
         _ = write_file(self.state / "token", own.token)
+        make_directory(self.status, mode=0o700)
+        text = kubeconfig(access.address, status.token, name=name)
+        _ = write_file(self.status / "kubeconfig", text)
         text = kubeconfig(access.address, minted.token, name=name, namespace=settings.namespace)
         changed = write_file(config, text, mode=0o600, user=self.user)
-        end = min(own.expires_at, minted.expires_at)
+        end = min(each.expires_at for each in (own, minted, status))
         kept = Renewal(
             digest=digest,
             renew_at=moment + (end - moment) / 2,
-            bound=(own.bound, minted.bound),
+            bound=(own.bound, minted.bound, status.bound),
             older=True,
         )
         _ = write_file(self.state / "renewal.json", kept.model_dump_json())
@@ -256,6 +273,31 @@ class Host:
         except systemd.SystemdError as error:
             raise HostError(f"{SERVICE} does not start: {error}") from error
 
+    def ensure_status_service(self, settings: Settings, unit: str) -> None:
+        """Have a hook run whenever the status has become untrue.
+
+        Raises:
+            HostError: the service does not start.
+        """
+        given = [str(self.status / "kubeconfig"), settings.namespace]
+        try:
+            self.status_service.ensure(
+                "clusters_watch.py", given, unit, version=f"kubefed {version()}"
+            )
+        except systemd.SystemdError as error:
+            raise HostError(f"{STATUS} does not start: {error}") from error
+
+    def end_status_service(self) -> None:
+        """End it: another unit leads, or this one goes.
+
+        Raises:
+            HostError: it does not end.
+        """
+        try:
+            self.status_service.end()
+        except systemd.SystemdError as error:
+            raise HostError(f"{STATUS} does not end: {error}") from error
+
     def command(self, settings: Settings, address: str) -> list[str]:
         """Return the controller's command line."""
         # Not the wheel's script: its first line names the Python that packed it.
@@ -279,6 +321,7 @@ class Host:
 
     def stop(self) -> None:
         """Stop the controller; another unit's takes over."""
+        self.status_service.end()
         if self.unit.exists():
             _ = systemd.service_stop(SERVICE)
 
@@ -318,6 +361,7 @@ class Host:
 
     def remove(self) -> None:
         """Take service, tokens and files away; the API and its objects stay in the cluster."""
+        self.status_service.end()
         self.stand_down()
         for directory in (self.settings, self.state):
             shutil.rmtree(directory, ignore_errors=True)
@@ -361,43 +405,6 @@ def install_api(access: Access, settings: Settings, *, bound: bool) -> None:
         api.close()
 
 
-def charm_account(namespace: str) -> Account:
-    """Return the charm's own account: it keeps the register of members and their tokens.
-
-    Beyond the federation's namespace it reads what says whether the API is installed and what a
-    leaving member still holds.
-    """
-    crds = ("customresourcedefinitions",)
-    return Account(
-        name=CHARM_ACCOUNT,
-        namespace=CHARMS_NAMESPACE,
-        cluster_rules=(
-            Rule(("types.kubefed.io",), ("*",), ("get", "list")),
-            Rule(("apiextensions.k8s.io",), crds, ("get",), ("kubefedclusters.core.kubefed.io",)),
-            Rule(("",), ("namespaces",), ("get",), (namespace,)),
-        ),
-        rules=(
-            Rule(("core.kubefed.io",), ("*",), (*_READ, *_WRITE)),
-            Rule(("",), ("secrets",), (*_READ, *_WRITE)),
-        ),
-        rules_namespace=namespace,
-        ends=(CHARM_ACCOUNT, USER_ACCOUNT, UPSTREAM_ACCOUNT),
-    )
-
-
-def user_account(namespace: str) -> Account:
-    """Return the account of those who federate: federated objects, and nothing of the members."""
-    return Account(
-        name=USER_ACCOUNT,
-        namespace=namespace,
-        cluster_rules=(
-            Rule(("types.kubefed.io", "scheduling.kubefed.io"), ("*",), (*_READ, *_WRITE)),
-            Rule(("core.kubefed.io",), ("*",), _READ),
-            Rule(("",), ("namespaces",), (*_READ, "create")),
-        ),
-    )
-
-
 def user_kubeconfig(
     access: Access,
     settings: Settings,
@@ -436,9 +443,13 @@ def end_user_kubeconfigs(access: Access, settings: Settings) -> int:
         raise HostError(str(error)) from error
 
 
-def _accounts(settings: Settings) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return name and namespace of the charm's own account and of its controller's."""
-    return (CHARM_ACCOUNT, CHARMS_NAMESPACE), (CONTROLLER_ACCOUNT, settings.namespace)
+def _accounts(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return name and namespace of the accounts whose tokens are on this unit."""
+    return (
+        (CHARM_ACCOUNT, CHARMS_NAMESPACE),
+        (CONTROLLER_ACCOUNT, settings.namespace),
+        (STATUS, CHARMS_NAMESPACE),
+    )
 
 
 def _digest(*parts: Any) -> str:

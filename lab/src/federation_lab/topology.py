@@ -87,9 +87,6 @@ def deploy_commands(region: str, *, host: bool, files: Files) -> list[list[str]]
     overlays = [f"--overlay={path}" for path in files.overlays(region, host=host)]
     return [
         ["add-model", region, f"lab/{region}"],
-        # What kubefed-host says of the clusters is at most this old; Juju's five minutes are long
-        # for a drill. (federation-dns says at once what changed.)
-        ["model-config", "update-status-hook-interval=1m", "-m", region],
         ["deploy", str(files.bundle), *overlays, "-m", region],
     ]
 

@@ -29,10 +29,9 @@ def test_a_wrong_list_is_refused_with_the_reason(text: str, reason: str):
 def test_a_member_is_deployed_with_the_members_overlay_and_its_own(tmp_path: Path):
     files = topology.Files(root=tmp_path / "checkout", generated=tmp_path / "made")
 
-    add, interval, deploy = topology.deploy_commands("enna", host=False, files=files)
+    add, deploy = topology.deploy_commands("enna", host=False, files=files)
 
     assert add == ["add-model", "enna", "lab/enna"]
-    assert interval == ["model-config", "update-status-hook-interval=1m", "-m", "enna"]
     assert deploy == [
         "deploy",
         f"{tmp_path}/checkout/bundles/federation.yaml",

@@ -78,11 +78,20 @@ class FakeHost(Host):
         self.world.story += [] if self.world.service else ["start"]
         self.world.service = " ".join(self.command(settings, address))
 
+    def ensure_status_service(self, settings: Settings, unit: str) -> None:
+        if self.world.fail_follower:
+            raise HostError(self.world.fail_follower)
+        self.world.follower = unit
+        self.status.mkdir(parents=True, exist_ok=True)
+
+    def end_status_service(self) -> None:
+        self.world.follower = ""
+
     def running(self) -> bool:
         return bool(self.world.service)
 
     def stop(self) -> None:
-        self.world.service = ""
+        self.world.service = self.world.follower = ""
 
     def stand_down(self) -> None:
         self.world.story += ["stand down"] if self.world.service else []
@@ -136,6 +145,9 @@ class World:
         self.root = root
         self.calls: list[str] = []
         self.service = ""
+        self.follower = ""
+        """The unit whose status is followed."""
+        self.fail_follower = ""
         self.ca = ""
         self.uid = "the host's"
         self.agents: Sequence[RegionHealthUnitData] | None = None
@@ -205,7 +217,7 @@ class World:
         if region in self.fail_join:
             raise MemberError(self.fail_join[region])
         self.calls.append(f"join {region} with {token} within {check_s}")
-        self.clusters[region] = {"name": region, "ready": True, "message": "", "version": "v1.35"}
+        self.clusters[region] = {"name": region, "ready": True, "message": "", "reason": ""}
         return True
 
     def leave(

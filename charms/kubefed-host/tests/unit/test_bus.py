@@ -65,6 +65,9 @@ class FakeHost(Host):
     def ensure_service(self, settings: Settings, address: str, *, restart: bool) -> None:
         del settings, address, restart
 
+    def ensure_status_service(self, settings: Settings, unit: str) -> None:
+        del settings, unit
+
     def running(self) -> bool:
         return True
 
@@ -318,7 +321,10 @@ class Fakes:
         return []
 
     def list_clusters(self, *_: object) -> list[dict[str, object]]:
-        return [{"name": each, "ready": True, "message": ""} for each in self.now.registered]
+        return [
+            {"name": each, "ready": True, "message": "", "reason": ""}
+            for each in self.now.registered
+        ]
 
 
 @pytest.fixture
@@ -330,6 +336,7 @@ def bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, member_modules: Any) ->
         monkeypatch.setattr(workload, name, getattr(fakes, name))
     for name in ("join", "leave", "list_clusters"):
         monkeypatch.setattr(federation_members, name, getattr(fakes, name))
+    monkeypatch.setattr(federation_members, "cluster_states", fakes.list_clusters)
     monkeypatch.setattr(workload, "now", lambda: NOW + timedelta(seconds=fakes.now.minted))
     monkeypatch.setattr(workload, "Store", lambda: real_store(tmp_path / fakes.now.current))
     world = World(tmp_path)

@@ -192,7 +192,9 @@ def test_a_hook_reads_the_states_as_the_action_does(
     ready: bool | None,
     message: str,
 ):
-    written = [{"type": t, "status": s, "message": m} for t, s, m in conditions]
+    written = [
+        {"type": t, "status": s, "message": m, "reason": f"{t}{s}"} for t, s, m in conditions
+    ]
     item: dict[str, Any] = {
         "metadata": {"name": "palermo", "creationTimestamp": "2026-11-01T12:00:00Z"},
         "spec": {"apiEndpoint": "https://x"},
@@ -206,7 +208,9 @@ def test_a_hook_reads_the_states_as_the_action_does(
 
     monkeypatch.setattr(Cluster, "request", request)
     found = federation_members.cluster_states(ADDRESS, "own", "fed")
-    assert found == [{"name": "palermo", "ready": ready, "message": message}]
+    deciding = [f"{t}{s}" for t, s, _ in conditions if (t, s) != ("Offline", "False")]
+    reason = deciding[-1] if deciding else ""
+    assert found == [{"name": "palermo", "ready": ready, "message": message, "reason": reason}]
     same = membership.Cluster.from_object(item)
     assert (same.ready, same.message) == (ready, message)
 

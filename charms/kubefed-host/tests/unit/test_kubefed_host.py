@@ -1,5 +1,5 @@
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from federation_interfaces.cluster import (
     ClusterAddress,
     ClusterError,
     ClusterRefusedError,
+    account_objects,
 )
 from federation_interfaces.revocable import RevocableCredential
 from federation_interfaces.testing import CA, CERTIFICATES
@@ -32,6 +33,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.accounts: list[Account] = []
+        self.hung: dict[str, list[str]] = {}
         self.minted: list[str] = []
         self.ended: list[str] = []
         self.fail = False
@@ -40,6 +42,9 @@ class FakeCluster:
         if self.fail:
             raise ClusterRefusedError("forbidden (403)", 403)
         self.accounts.append(account)
+
+    def hang(self, owner: str, paths: Iterable[str]) -> None:
+        self.hung[owner] = list(paths)
 
     def mint(
         self, admin: Any, name: str, namespace: str, lifetime: timedelta, *, holder: str
@@ -133,11 +138,12 @@ class TestIdentity:
 
 
 class TestTokens:
-    def test_both_accounts_get_one(self, host: Host, cluster: FakeCluster):
+    def test_each_account_gets_one(self, host: Host, cluster: FakeCluster):
         assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert cluster.minted == [
             "federation-charms/kubefed-host",
             "kube-federation-system/kubefed-controller",
+            "federation-charms/kubefed-host-status",
         ]
         path = host.settings / "kubeconfig"
         assert mode(path) == 0o600
@@ -145,6 +151,10 @@ class TestTokens:
         assert found["users"][0]["user"]["token"] == "token-2-of-kubefed-controller"
         assert host.charm_token() == "token-1-of-kubefed-host"
         assert mode(host.state / "token") == 0o600
+        path = host.status / "kubeconfig"
+        assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+        found = json.loads(path.read_text())
+        assert found["users"][0]["user"]["token"] == "token-3-of-kubefed-host-status"
 
     def test_the_admins_token_is_not_kept(self, host: Host, cluster: FakeCluster, tmp_path: Path):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
@@ -155,30 +165,32 @@ class TestTokens:
     def test_they_are_replaced_at_half_of_their_life(self, host: Host, cluster: FakeCluster):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert not host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3), UNIT)
-        assert len(cluster.minted) == 2
+        assert len(cluster.minted) == 3
         assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW + timedelta(days=3.5), UNIT)
-        assert len(cluster.minted) == 4
+        assert len(cluster.minted) == 6
 
     def test_another_endpoint_needs_others(self, host: Host, cluster: FakeCluster):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         moved = Access(ClusterAddress("https://10.0.0.2:6443", CA), "admin-token")
         assert host.ensure_tokens(moved, SETTINGS, "catania", NOW, UNIT)
-        assert len(cluster.minted) == 4
+        assert len(cluster.minted) == 6
 
     def test_they_are_replaced_when_asked(self, host: Host, cluster: FakeCluster):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         assert host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT, renew=True)
-        assert len(cluster.minted) == 4
+        assert len(cluster.minted) == 6
 
     def test_those_of_before_end_once(self, host: Host, cluster: FakeCluster):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
         host.end_older_tokens(ACCESS, SETTINGS, UNIT)
+        kept = "of kubefed-host/0 but bound-1 bound-2 bound-3"
         assert cluster.ended == [
-            "federation-charms/kubefed-host of kubefed-host/0 but bound-1 bound-2",
-            "kube-federation-system/kubefed-controller of kubefed-host/0 but bound-1 bound-2",
+            f"federation-charms/kubefed-host {kept}",
+            f"kube-federation-system/kubefed-controller {kept}",
+            f"federation-charms/kubefed-host-status {kept}",
         ]
         host.end_older_tokens(ACCESS, SETTINGS, UNIT)
-        assert len(cluster.ended) == 2
+        assert len(cluster.ended) == 3
 
     def test_what_could_not_be_ended_is_ended_later(self, host: Host, cluster: FakeCluster):
         _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
@@ -187,7 +199,7 @@ class TestTokens:
             host.end_older_tokens(ACCESS, SETTINGS, UNIT)
         cluster.fail = False
         host.end_older_tokens(ACCESS, SETTINGS, UNIT)
-        assert len(cluster.ended) == 2
+        assert len(cluster.ended) == 3
 
     def test_users_kubeconfigs_are_ended(self, cluster: FakeCluster):
         assert kubefed_host.end_user_kubeconfigs(ACCESS, SETTINGS) == 2
@@ -204,6 +216,30 @@ class TestTokens:
 
 
 class TestAccounts:
+    def test_the_status_service_lists_the_clusters_and_no_more(
+        self, host: Host, cluster: FakeCluster
+    ):
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        objects = dict(account_objects(cluster.accounts[1]))
+        roles = [body for body in objects.values() if body["kind"].endswith("Role")]
+        rule = {
+            "apiGroups": ["core.kubefed.io"],
+            "resources": ["kubefedclusters"],
+            "verbs": ["list"],
+        }
+        assert [(each["kind"], each["rules"]) for each in roles] == [("Role", [rule])]
+        assert [path for path in objects if path.endswith("/roles/kubefed-host-status")] == [
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-federation-system/roles/"
+            "kubefed-host-status"
+        ]
+
+    def test_it_goes_with_the_charms(self, host: Host, cluster: FakeCluster):
+        _ = host.ensure_tokens(ACCESS, SETTINGS, "catania", NOW, UNIT)
+        [(owner, paths)] = cluster.hung.items()
+        assert owner.endswith("/clusterroles/kubefed-host")
+        kinds = sorted(path.split("/")[-2] for path in paths)
+        assert kinds == ["rolebindings", "roles", "serviceaccounts"]
+
     def test_the_charm_writes_in_the_federations_namespace_only(self):
         account = kubefed_host.charm_account("fed")
         assert account.rules_namespace == "fed"
@@ -312,6 +348,69 @@ class TestService:
         assert not host.settings.exists()
         assert not host.state.exists()
         host.remove()
+
+
+class TestStatusService:
+    @pytest.fixture(autouse=True)
+    def one_version(self, cluster: FakeCluster) -> None:
+        del cluster
+
+    def test_it_starts_and_stays(self, host: Host, services: Services):
+        host.ensure_status_service(SETTINGS, UNIT)
+        host.ensure_status_service(SETTINGS, UNIT)
+        assert services.told == [
+            "daemon_reload",
+            "service_enable kubefed-host-status",
+            "restart kubefed-host-status",
+        ]
+        host.ensure_status_service(Settings(namespace="fed"), UNIT)
+        assert services.told[-1] == "restart kubefed-host-status"
+        assert len(services.told) == 6
+
+    @pytest.mark.usefixtures("services")
+    def test_its_unit_file(self, host: Host):
+        host.ensure_status_service(SETTINGS, UNIT)
+        text = host.unit.with_name("kubefed-host-status.service").read_text()
+        assert (
+            "ExecStart=/charm/venv/bin/python /charm/src/clusters_watch.py "
+            f"{host.status}/kubeconfig kube-federation-system {host.status} {UNIT} "
+            "/charm/dispatch\n"
+        ) in text
+        assert "After=kubefed-controller.service\n" in text
+        assert f"ReadWritePaths={host.status}\n" in text
+        assert "User=" not in text
+
+    def test_it_ends_with_its_unit_and_comes_again(self, host: Host, services: Services):
+        host.end_status_service()
+        assert services.told == []
+        host.ensure_status_service(SETTINGS, UNIT)
+        host.end_status_service()
+        assert services.told[3:] == ["service_disable --now kubefed-host-status", "daemon_reload"]
+        assert not list(host.unit.parent.iterdir())
+        host.ensure_status_service(SETTINGS, UNIT)
+        assert services.told[5:] == services.told[:3]
+
+    def test_it_ends_before_the_controller(self, host: Host, services: Services):
+        host.ensure_service(SETTINGS, "10.0.0.9", restart=False)
+        host.ensure_status_service(SETTINGS, UNIT)
+        services.told.clear()
+        host.stop()
+        assert services.told[0] == "service_disable --now kubefed-host-status"
+        host.ensure_status_service(SETTINGS, UNIT)
+        host.remove()
+        assert not list(host.unit.parent.iterdir())
+
+    def test_without_systemd(self, host: Host, monkeypatch: pytest.MonkeyPatch):
+        """By the real library, which calls systemctl."""
+        folder = host.state / "bin"
+        folder.mkdir(parents=True)
+        (folder / "systemctl").write_text("#!/bin/sh\necho no systemd here >&2\nexit 1\n")
+        (folder / "systemctl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        with pytest.raises(HostError, match="kubefed-host-status does not start"):
+            host.ensure_status_service(SETTINGS, UNIT)
+        with pytest.raises(HostError, match="kubefed-host-status does not end"):
+            host.end_status_service()
 
 
 def test_the_user(host: Host, monkeypatch: pytest.MonkeyPatch):

@@ -28,7 +28,8 @@ def left(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 def before(left: dict[str, Any], world: World) -> testing.State:
     """The state that the earlier revision left: palermo joined, by its own word of before."""
     member = left["member"]["federation"]
-    world.clusters["palermo"] = {"name": "palermo", "ready": True, "message": ""}
+    well = {"name": "palermo", "ready": True, "message": "", "reason": ""}
+    world.clusters["palermo"] = well
     world.service = "runs"
     # The world of the earlier tests has two members; the second has left since.
     register = json.loads(left["replicas"]["members"])
