@@ -27,9 +27,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from federation_dns import passes
 from federation_dns import plan as plans
 from federation_dns import zone as zones
-from federation_dns.passes import carry_out
 from federation_dns.plan import Rules, View
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.verdict import Ballot, Holds, Role, judge
@@ -132,12 +132,16 @@ def rewrite(module: Any, folder: Path, services: int) -> Table:
             wanted = zones.build(
                 module.ZONE, 15, [*regions[:2], replace(regions[2], out=out)], last.records
             )
-            done = carry_out(provider, wanted, {}, rules, seen)
+            names, left = 0, 1
+            while left:
+                done = passes.write(provider, wanted, {}, rules, seen)
+                if done.view is None:
+                    raise SystemExit(f"the server did not do it: {done.error}")
+                seen, names, left = done.view, names + done.changes, done.left
+            seen = provider.read()
             took, cpu = time.monotonic() - started, time.process_time() - cpu
-            if done.view is None:
-                raise SystemExit(f"the server did not do it: {done.error}")
-            seen, last = done.view, wanted
-            table.add_row(what, str(done.changes), f"{took:.2f}", f"{cpu:.2f}")
+            last = wanted
+            table.add_row(what, str(names), f"{took:.2f}", f"{cpu:.2f}")
     finally:
         region.stop()
     return table

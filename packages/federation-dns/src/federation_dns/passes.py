@@ -1,14 +1,15 @@
-"""One pass over a zone: look at it, plan, write. Blocks within the provider's bounds.
+"""One pass over a zone: look at it, plan, write a part. Blocks within the provider's bounds.
 
 A plan is made from a whole reading. After a write the reading that it was made from still serves,
 with the write done to it: the prerequisites of the next one make the server refuse if that is not
-the zone. So nothing that is wanted has to wait for a reading.
+the zone. So nothing that is wanted has to wait for a reading. Nor for a long plan: a pass
+writes a part of it, withdrawals first, and the next pass plans anew by the newest verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from federation_dns import plan as plans
@@ -19,6 +20,8 @@ from federation_dns.zone import Key, RecordSet, Zone
 TRIES = 4
 SIGNING_SECONDS = 60.0
 """For so long changes wait for a server that signs the whole zone."""
+NAMES_A_PASS = 1000
+"""What BIND takes in about a second, and one region's loss with as many services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Pass:
 
     Attributes:
         view: the zone afterwards, if that is known.
+        plan: the part of it that was tried.
         waits: nothing was tried, because the server signs the zone.
     """
 
@@ -38,6 +42,11 @@ class Pass:
     error: str = ""
     remedy: str = ""
     waits: bool = False
+
+    @property
+    def left(self) -> int:
+        """Changes that the plan has beyond this pass."""
+        return 0 if self.plan is None else self.plan.left
 
 
 def look(provider: Provider, kept: View | None, rules: Rules, *, whole: bool = False) -> View:
@@ -64,20 +73,21 @@ def write(
     *,
     wait: bool = True,
 ) -> Pass:
-    """Plan from a reading and carry the plan out.
+    """Plan from a reading and carry a part of the plan out, at most `NAMES_A_PASS` names.
 
     What is changed while a server signs the whole zone may keep no signature for good, and
     validates nowhere; so with `wait` nothing is written then.
     """
-    plan = plans.plan(wanted, view, rules, apex)
+    whole = plans.plan(wanted, view, rules, apex)
+    plan = plans.part(whole, provider.due(whole.changes), NAMES_A_PASS, view)
     if wait and view.signing and plan.changes:
-        why = _waiting(len(plan.changes), rules)
+        why = _waiting(len(plan.changes) + plan.left, rules)
         return Pass("failed", view, plan, 0, frozenset(), why, "retry", waits=True)
     try:
         written = provider.apply(plan, view) if plan.changes else 0
     except ProviderError as error:
         # Which of them went is not known, so all that might have gone counts.
-        spends = plan.spends if error.done else frozenset[str]()
+        spends = plan.spends if error.done or error.unsure else frozenset[str]()
         return Pass("failed", None, plan, error.done, spends, str(error), error.remedy)
     if not written:
         return Pass("same", view, plan, 0)
@@ -107,32 +117,3 @@ def caught_up(provider: Provider, found: View, since: Sequence[Plan], rules: Rul
     for plan in since:
         view = None if view is None else provider.after(plan, view)
     return view
-
-
-def carry_out(
-    provider: Provider,
-    wanted: Zone,
-    apex: dict[Key, RecordSet],
-    rules: Rules,
-    view: View | None,
-    *,
-    wait: bool = True,
-) -> Pass:
-    """A whole pass, for who does one after the other: read if need be, write, read again."""
-    done, changes, spends = Pass("failed", None, None, 0), 0, frozenset[str]()
-    try:
-        for _ in range(TRIES):
-            view = provider.read() if view is None else view
-            spent = replace(rules, spent=rules.spent | spends)
-            done = write(provider, wanted, apex, spent, view, wait=wait)
-            changes, spends = changes + done.changes, spends | done.spends
-            if done.outcome == "changed":
-                done = replace(done, view=provider.read())
-            if done.remedy != "reread":
-                break
-            view = None
-    except ProviderError as error:
-        done = Pass("failed", None, done.plan, 0, error=str(error), remedy=error.remedy)
-    if changes and done.outcome == "same":
-        done = replace(done, outcome="changed")
-    return replace(done, changes=changes, spends=spends)

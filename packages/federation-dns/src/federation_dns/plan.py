@@ -10,7 +10,7 @@ all.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -101,12 +101,17 @@ class Change:
     """One name's change. `sets` is all that the name shall hold of `A` and `AAAA`.
 
     Or it is one `CNAME`, whose value is a name without a trailing dot, or the zone's `NS`.
+
+    Attributes:
+        unexplained: values go without a reason.
+        withdraws: addresses go for a reason, and others stay.
     """
 
     kind: Literal["create", "update", "delete"]
     name: str
     sets: tuple[RecordSet, ...] = ()
     unexplained: bool = False
+    withdraws: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +119,14 @@ class Plan:
     """What to do, and what is left alone and why.
 
     Attributes:
-        changes: the zone's NS and their addresses, then by name.
+        changes: what must not wait comes first (`_turn`), then by name.
         generation: of the zone as read (None: there is no record of it).
         conflicts: wanted names that others hold.
         withheld: names whose values the delete guard keeps.
         spends: services that lose values without a reason; each counts once in the window,
             though it goes region by region.
         notes: texts for logs and status.
+        left: changes that are not in this part of it (`part`).
     """
 
     changes: tuple[Change, ...]
@@ -129,6 +135,7 @@ class Plan:
     withheld: tuple[str, ...] = ()
     spends: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    left: int = 0
 
 
 def owner_name(name: str) -> str:
@@ -230,11 +237,26 @@ def plan(
     return _guarded(changes, sorted(conflicts), owned, view, rules)
 
 
+def part(plan: Plan, due: Sequence[Change], most: int, view: View) -> Plan:
+    """What one pass carries out of a plan that was made from `view`.
+
+    Args:
+        plan: whole; so the delete guard has judged all of it.
+        due: those of its changes that are worth a try now, in its order.
+        most: so many of them.
+        view: see above.
+    """
+    changes = tuple(due[:most])
+    spends = frozenset(_service(c.name, view) for c in changes if c.unexplained)
+    return replace(plan, changes=changes, spends=spends, left=len(due) - len(changes))
+
+
 def _guarded(
     changes: list[Change], conflicts: list[str], owned: list[str], view: View, rules: Rules
 ) -> Plan:
     losing = {_service(c.name, view) for c in changes if c.unexplained}
-    size = len({_service(name, view) for name in owned})
+    # Those that went already count: a plan that goes in parts has one cap for all of them.
+    size = len(rules.spent.union(_service(name, view) for name in owned))
     cap = max(rules.floor, math.ceil(rules.share * size))
     notes = [f"{name} is held by others and left alone" for name in conflicts]
     withheld: list[str] = []
@@ -248,13 +270,28 @@ def _guarded(
         )
         losing = set[str]()
     return Plan(
-        changes=tuple(sorted(changes, key=lambda c: (not _is_apex(c.name, rules), c.name))),
+        changes=tuple(sorted(changes, key=lambda c: (_turn(c, view, rules), c.name))),
         generation=read_generation(view, rules),
         conflicts=tuple(conflicts),
         withheld=tuple(withheld),
         spends=frozenset(losing),
         notes=tuple(notes),
     )
+
+
+def _turn(change: Change, view: View, rules: Rules) -> int:
+    """When a change has its turn: what is lost goes first, whatever else there is to do.
+
+    A CNAME comes after the names that it may point to, and before those that it pointed to go.
+    """
+    if _is_apex(change.name, rules):
+        return 0
+    if change.withdraws:
+        return 1
+    kinds = {*view.names.get(change.name, ()), *(s.type for s in change.sets)}
+    if "CNAME" in kinds:
+        return 4
+    return {"update": 2, "create": 3, "delete": 5}[change.kind]
 
 
 def _is_apex(name: str, rules: Rules) -> bool:
@@ -298,8 +335,11 @@ def _update(name: str, sets: list[RecordSet], wanted: Zone, view: View) -> Chang
     by_kind = {s.type: s for s in chosen}
     if all(_same(by_kind.get(kind), view.records.get((name, kind))) for kind in _KINDS):
         return None
-    values = [v for s in chosen for v in s.values]
-    return Change("update", name, tuple(chosen), not _explained(name, values, wanted, view))
+    values = {v for s in chosen for v in s.values}
+    explained = _explained(name, values, wanted, view)
+    there = (view.records.get((name, kind)) for kind in ("A", "AAAA"))
+    lost = any(not values.issuperset(found.values) for found in there if found is not None)
+    return Change("update", name, tuple(chosen), not explained, explained and lost)
 
 
 def _widened(sets: list[RecordSet], wanted: Zone, view: View) -> list[RecordSet]:

@@ -1,11 +1,12 @@
 """Keeps the DNS server at what is wanted: at once on a change, and by comparing all the time.
 
 The zone as read last is kept, so that a verdict goes out in one message without reading first; the
-prerequisites in it make the server refuse if that reading is no longer true. Every compare
-interval the serial and the generation are asked, and the zone is read again if they moved, after
-each write, or at least every thirtieth time: a zone that was emptied, altered or restored from a
-backup is put right without anybody noticing. What is wanted while a reading is under way does not
-wait for it, as long as another is kept.
+prerequisites in it make the server refuse if that reading is no longer true. What takes more than
+a pass goes on at once, by what is wanted then. Every compare interval, whatever else is done, the
+serial and the generation are asked, and the zone is read again if they moved, after each write, or
+at least every thirtieth time: a zone that was emptied, altered or restored from a backup is put
+right without anybody noticing. What is wanted while a reading is under way does not wait for it,
+as long as another is kept.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._view: View | None = None
         self._looks = 0
+        self._look_at = float("-inf")
         # What was written since the look under way began; None: nobody knows.
         self._since: list[Plan] | None = []
         self._spent: list[tuple[float, frozenset[str]]] = []
@@ -104,12 +106,12 @@ class Publisher:
         while True:
             done = await self._round()
             if done.outcome == "failed":
-                # A plan that is too long for one pass goes on at once.
+                # What ran out of time goes on soon.
                 delay = 0.5 if done.changes else min(_LONGEST_BACKOFF, delay * 2)
                 await self._sleep(delay)
             else:
                 delay = 0.5
-                await self._sleep(self._interval)
+                await self._sleep(max(0.0, self._look_at - self._clock()))
 
     async def _sleep(self, seconds: float) -> None:
         # Not `wait_for`: Python 3.11's loses a cancellation that meets the waking.
@@ -119,10 +121,10 @@ class Publisher:
 
     async def _round(self) -> Pass:
         """Look, write, look again; who was woken writes first, if a reading is kept."""
-        looks, done = not self._wake.is_set(), _AGAIN
+        woken, done = self._wake.is_set(), _AGAIN
         self._wake.clear()
         for _ in range(TRIES):
-            failed = await self._look() if looks or self._view is None else None
+            failed = await self._look() if not woken or self._view is None else None
             if failed is None and self._view is not None:
                 done = await self._pass(self._view)
             elif failed is not None and failed.remedy != "reread":
@@ -133,10 +135,15 @@ class Publisher:
             self._unwritten = done.error
             self.errors += 1
             self._tell()
-        elif done.outcome == "changed":
+        elif done.outcome != "failed" and self._has_to_look(done):
             failed = await self._look()
             return done if failed is None else replace(failed, changes=done.changes)
         return done
+
+    def _has_to_look(self, done: Pass) -> bool:
+        """After the last write of a plan, and when it is time, however often we are woken."""
+        written = done.outcome == "changed" and not done.left
+        return written or self._clock() >= self._look_at
 
     async def _look(self) -> Pass | None:
         """Have the zone as it is now; what is wanted meanwhile goes out by the reading before.
@@ -162,19 +169,24 @@ class Publisher:
             return Pass("failed", None, None, 0, error=str(error), remedy=error.remedy)
         finally:
             looking.cancel()
+            self._look_at = self._clock() + self._interval
         self._unread = ""
         self._tell()
         if found is not kept:
             self._looks = 0
-        return self._take(found, failed)
+        return await self._take(found, failed)
 
-    def _take(self, found: View, failed: Pass) -> Pass | None:
+    async def _take(self, found: View, failed: Pass) -> Pass | None:
         """Keep what was found; `failed` if it may be older than what was written."""
-        if self._since is None:
+        since = self._since
+        if since is None:
             self._view = None
             return failed
+        caught = await self._thread(
+            lambda: passes.caught_up(self._provider, found, since, self._rules)
+        )
         # What fits not is read again soon, since the view that is kept is none that was read.
-        self._keep(passes.caught_up(self._provider, found, self._since, self._rules) or self._view)
+        self._keep(caught or self._view)
         return None
 
     async def _woken_before(self, looking: asyncio.Future[View]) -> bool:
@@ -214,12 +226,19 @@ class Publisher:
         if done.spends and not lifted:
             self._spent.append((now, done.spends))
         if done.changes and done.plan is not None:
-            log.info("%d names written, generation after %s", done.changes, done.plan.generation)
+            log.info(
+                "%d names written, generation after %s, %d left",
+                done.changes,
+                done.plan.generation,
+                done.left,
+            )
         if done.remedy != "reread":
             self.errors += done.outcome == "failed" and not done.waits
             self._unwritten = done.error
             self._tell()
         self._say_left_alone()
+        if done.left and done.outcome != "failed":
+            self._wake.set()
         return done
 
     def _tell(self) -> None:

@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from federation_dns.passes import carry_out
 from federation_dns.providers.rfc2136 import Rfc2136
 
+from .carrying import RULES, WEB, carry_out, wanted
 from .conftest import FOREIGN, ZONE, Region
 from .eyes import Eye
 from .relay import Relay, Told
-from .writer import RULES, WEB, wanted
 
 pytestmark = pytest.mark.timeout(300)
 SOAK = os.environ.get("FEDERATION_SOAK") == "1"

@@ -24,11 +24,11 @@ import dns.xfr
 import dns.zone
 import pytest
 from federation_dns import bind, keys
-from federation_dns.passes import carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.zone import RecordSet, Zone
 
+from .carrying import carry_out
 from .conftest import FOREIGN, ZONE, Region, free_port
 
 RULES = Rules(zone=ZONE, federation=ZONE)

@@ -13,12 +13,12 @@ import dns.rcode
 import dns.update
 import pytest
 from federation_dns import bind, keys, plan
-from federation_dns.passes import carry_out
 from federation_dns.plan import UNREAD, Rules
 from federation_dns.providers import ProviderError
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.zone import Key, RecordSet, Zone
 
+from .carrying import carry_out
 from .conftest import FOREIGN, ZONE, Region, free_port
 
 RULES = Rules(zone=ZONE, federation=ZONE)

@@ -19,11 +19,11 @@ import dns.query
 import pytest
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from federation_dns import bind, dnssec
-from federation_dns.passes import carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.zone import RecordSet, Zone
 
+from .carrying import carry_out
 from .conftest import FOREIGN, ZONE, Region, eventually
 from .test_frozen_signing import restart
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dns.message
 import dns.query
+import dns.rrset
 import pytest
 from federation_dns import zone as zones
 from federation_dns.core import Core, Memory, Settings
@@ -44,11 +45,18 @@ def view(number: int, *, out: bool = False) -> RegionView:
     return RegionView(name, RegionState(name, 1, 1, found), out, (f"10.{number}.0.0/16",))
 
 
-def ask(region: Region, name: str) -> list[str]:
+def answer(region: Region, name: str) -> list[dns.rrset.RRset]:
     """Over TCP: thirty addresses are more than 512 bytes."""
     query = dns.message.make_query(name, "A")
-    found = dns.query.tcp(query, "127.0.0.1", 20, region.dns_port)
-    return sorted(str(r) for rrset in found.answer for r in rrset)
+    return dns.query.tcp(query, "127.0.0.1", 20, region.dns_port).answer
+
+
+def ask(region: Region, name: str) -> list[str]:
+    return sorted(str(r) for rrset in answer(region, name) for r in rrset)
+
+
+def has_ttl(region: Region, name: str, ttl: int) -> bool:
+    return [rrset.ttl for rrset in answer(region, name)] == [ttl]
 
 
 async def until(what: Callable[[], bool], seconds: float, text: str) -> float:
@@ -59,7 +67,7 @@ async def until(what: Callable[[], bool], seconds: float, text: str) -> float:
     return time.monotonic() - began
 
 
-async def test_one_pass_rewrites_all_whatever_is_being_read(tmp_path: Path) -> None:
+async def test_what_is_lost_goes_whatever_is_read_or_written(tmp_path: Path) -> None:
     region = Region("r01", tmp_path / "r01", 1)
     core = Core(Settings("r01", ZONE, 15, Holds()), [], 1, Memory(), 0.0)
     regions = [view(number) for number in range(1, REGIONS + 1)]
@@ -90,12 +98,15 @@ async def test_one_pass_rewrites_all_whatever_is_being_read(tmp_path: Path) -> N
             )
             running = asyncio.create_task(publisher.run())
 
-            async def written(what: str, lost: set[int], most: float) -> None:
+            def want(lost: set[int], ttl: int) -> None:
                 made = [replace(r, out=int(r.name[1:]) in lost) for r in regions]
-                core.wanted = zones.build(ZONE, 15, made, core.wanted.records)
+                core.wanted = zones.build(ZONE, ttl, made, core.wanted.records)
+                publisher.wake()
+
+            async def written(what: str, lost: set[int], most: float, ttl: int = 15) -> None:
+                want(lost, ttl)
                 last = f"s999.shop.svc.{ZONE}"
                 left = core.wanted.records[last, "A"].values
-                publisher.wake()
                 took = await until(
                     lambda: ask(region, last) == sorted(left), most, f"{what}: {publisher.notes()}"
                 )
@@ -114,6 +125,14 @@ async def test_one_pass_rewrites_all_whatever_is_being_read(tmp_path: Path) -> N
                 await asyncio.sleep(3 * 2.0)
                 assert publisher.changes == names, "nothing was left to do"
                 told.append(f"and read: {took:.1f} s more")
+                # Every name changes; one that comes late in that is lost early in it.
+                want(set(), 14)
+                first = f"s000.shop.svc.{ZONE}"
+                await until(lambda: has_ttl(region, first, 14), 60, "it has begun")
+                await written("one lost while all is written", {30}, WORST, 14)
+                last = f"s999.shop.svc.r30.{ZONE}"
+                await until(lambda: has_ttl(region, last, 14), 300, "all is written")
+                await until(lambda: not publisher.trouble, 300, "all is well")
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)

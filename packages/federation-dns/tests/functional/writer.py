@@ -10,24 +10,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from federation_dns.passes import carry_out
-from federation_dns.plan import Rules
+from carrying import RULES, carry_out, wanted
 from federation_dns.providers.rfc2136 import Rfc2136
-from federation_dns.zone import Key, RecordSet, Zone
 
-ZONE = "federation.example"
-RULES = Rules(zone=ZONE, federation=ZONE, lifted=True)
-WEB = f"web.shop.svc.{ZONE}"
 _PASSES = 4
-
-
-def wanted(web: str, many: int = 0) -> Zone:
-    """What is to be in the zone: all there is of ours."""
-    names = {WEB: web, **{f"s{i}.shop.svc.{ZONE}": f"10.1.1.{i}" for i in range(many)}}
-    records: dict[Key, RecordSet] = {
-        (name, "A"): RecordSet(name, "A", 15, (value,)) for name, value in names.items()
-    }
-    return Zone(records, complete=True)
 
 
 def main() -> int:

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from federation_dns import passes
 from federation_dns import plan as plans
-from federation_dns.passes import carry_out
 from federation_dns.plan import Rules
 from federation_dns.providers import ProviderError
 from federation_dns.providers.designate import Access, Designate
 from federation_dns.providers.keystone import Refused
 from federation_dns.zone import Key, RecordSet, RecordType, Zone
+
+from ..functional.carrying import carry_out
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -265,6 +267,24 @@ def test_over_quota_is_named_and_the_others_go_on(
     assert carry_out(mine, wanted, {}, RULES, again.view).changes == 1
     assert memory.values(name("big")) == ["10.1.0.1"]
     assert mine.notes() == ()
+
+
+def test_what_is_refused_holds_up_no_later_pass(
+    memory: Memory, mine: Designate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass takes so many names; those that wait for an operator must not fill each of them."""
+    monkeypatch.setattr(passes, "NAMES_A_PASS", 2)
+
+    def full(line: str) -> None:
+        if line.startswith("POST a-"):
+            raise Refused(413, "over_quota", "Quota exceeded for zone_records.")
+
+    memory.on = full
+    wanted = zone(*(record(n, "10.1.0.1") for n in ("a-one", "a-two", "web", "y", "z")))
+    for _ in range(3):
+        carry_out(mine, wanted, {}, RULES, None)
+    assert all(memory.values(name(n)) == ["10.1.0.1"] for n in ("web", "y", "z"))
+    assert [note.split(":")[0] for note in mine.notes()] == [f"{name('a-one')}, {name('a-two')}"]
 
 
 def test_many_refusals_end_the_trying(memory: Memory, mine: Designate) -> None:

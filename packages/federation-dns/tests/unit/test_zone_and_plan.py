@@ -224,6 +224,51 @@ def test_before_all_have_been_heard_an_alias_stays_where_it_points() -> None:
     assert plan(early, there, RULES).changes == ()
 
 
+def test_what_is_lost_goes_first_and_no_alias_points_to_nothing() -> None:
+    """However the names are called; a pass may end after any of them."""
+    lost, more, old, api = (f"{name}.shop.svc.{ZONE}" for name in ("web", "more", "old", "api"))
+    gone, here = "10.9.0.1", "10.1.0.1"
+    apex = zones.nameservers(ZONE, 15, [region("a")])
+    there = view(
+        RecordSet(lost, "A", 15, (here, gone)),
+        RecordSet(more, "A", 15, (here,)),
+        RecordSet(old, "A", 15, (gone,)),
+        alias(old),
+        more={
+            (ZONE, "NS"): Found(15, ("ns.z." + ZONE,)),
+            (f"_federation.apex-ns.{ZONE}", "TXT"): Found(15, (plans.owner_text("fed"),)),
+        },
+    )
+    asked = wanted(
+        alias(api),
+        RecordSet(api, "A", 15, (here,)),
+        RecordSet(more, "A", 15, (here, "10.2.0.1")),
+        RecordSet(lost, "A", 15, (here,)),
+        explained=frozenset({gone}),
+    )
+    found = plan(asked, there, RULES, apex)
+    assert [(c.kind, c.name.removesuffix(f".{ZONE}")) for c in found.changes] == [
+        ("update", ZONE),
+        ("create", "ns.a"),
+        ("update", "web.shop.svc"),
+        ("update", "more.shop.svc"),
+        ("create", "api.shop.svc"),
+        ("update", "shop"),
+        ("delete", "old.shop.svc"),
+    ]
+    first = plans.part(found, found.changes, 3, there)
+    assert (first.changes, first.left) == (found.changes[:3], 4)
+
+
+def test_a_part_spends_what_goes_with_it() -> None:
+    there = many(20)
+    whole = plan(wanted(*there[6:]), view(*there), RULES)
+    first = plans.part(whole, whole.changes, 2, view(*there))
+    assert first.spends < whole.spends
+    assert (len(first.spends), first.left) == (2, 4)
+    assert first.notes == whole.notes
+
+
 def test_each_zone_has_a_plan_of_its_own() -> None:
     other = RecordSet("web.shop.svc.other.example", "A", 15, ("10.1.0.1",))
     both = wanted(RecordSet(WEB, "A", 15, ("10.1.0.1",)), other)

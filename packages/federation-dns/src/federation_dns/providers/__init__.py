@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from federation_dns.plan import Plan, Stamp, View
+from federation_dns.plan import Change, Plan, Stamp, View
 
 Remedy = Literal["retry", "reread", "operator"]
 
@@ -15,12 +16,14 @@ class ProviderError(Exception):
     Attributes:
         remedy: `retry` later; `reread` the zone and plan again; ask an `operator`.
         done: names that were written before it failed.
+        unsure: more may have been written: what was sent had no answer that tells.
     """
 
-    def __init__(self, text: str, remedy: Remedy, done: int = 0):
+    def __init__(self, text: str, remedy: Remedy, done: int = 0, *, unsure: bool = False):
         super().__init__(text)
         self.remedy: Remedy = remedy
         self.done = done
+        self.unsure = unsure
 
 
 class Provider(Protocol):
@@ -35,6 +38,10 @@ class Provider(Protocol):
 
     def read(self) -> View:
         """The whole zone, or an error; never a part."""
+        ...
+
+    def due(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Those of a plan's changes that are worth a try now, in their order."""
         ...
 
     def apply(self, plan: Plan, view: View) -> int:

@@ -8,8 +8,8 @@ checks inside an update is here an order and a fence.
   from, or what this plan wrote, nothing more is written. What remains open is that second and the
   requests under way: so one writer a zone and a region. What a second writer does all the same,
   the next comparison puts right.
-- Order: the generation; addresses that change (a withdrawal is one PUT a record set); new names,
-  each with its owner first; what goes, its owner last.
+- Order: the generation; what is not to go, as the plan has it (a withdrawal is one PUT a record
+  set, a new name's owner comes first); what goes, its owner last.
 - A name that is refused (quota, TTL, taken by others) is named and tried again later; the others
   go on. What concerns all (no answer, 401, 429) ends the plan.
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -187,6 +187,13 @@ class Designate:
     def after(self, plan: Plan, view: View) -> View | None:
         """Nothing: what was made has ids, and what it needs else only a reading tells."""
 
+    def due(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """All but what was refused lately."""
+        now = self._clock()
+        self._refusals.keep(changes)
+        self._notes = self._refusals.notes()
+        return [c for c in changes if not self._refusals.holds(c, now)]
+
     def apply(self, plan: Plan, view: View) -> int:
         """Write what the plan says, in the order above; the number of names written."""
         with self._writing:
@@ -196,23 +203,17 @@ class Designate:
         reading = self._reading
         if reading is None or reading.view is not view:
             raise ProviderError("the zone was read anew since the plan was made", "reread")
-        now = self._clock()
-        self._refusals.keep(plan.changes)
-        self._notes = self._refusals.notes()
-        todo = [c for c in plan.changes if not self._refusals.holds(c, now)]
-        if not todo:
-            return 0
         api = self._service()
         deadline = time.monotonic() + _WRITE_S
         fence = _Fence(lambda: self._generation(api, reading.zone, deadline), time.monotonic)
         run = _Run(plan, reading, api, deadline, fence)
         self._alone(lambda _: self._step_generation(run), _WRITE_S)
-        rank = {"update": 0, "create": 1, "delete": 2}
-        todo.sort(key=lambda change: rank[change.kind])
-        coming = [c for c in todo if c.kind != "delete"]
+        coming = [c for c in plan.changes if c.kind != "delete"]
+        going = [c for c in plan.changes if c.kind == "delete"]
+        total = len(plan.changes)
         try:
-            written = self._all(run, coming, 0, len(todo))
-            return self._all(run, todo[len(coming) :], written, len(todo))
+            written = self._all(run, coming, 0, total)
+            return self._all(run, going, written, total)
         finally:
             self._notes = self._refusals.notes()
 
@@ -347,7 +348,8 @@ class Designate:
                 raise error
         if failed is not None:
             text = f"{failed}; {written} of {total} names were written" if written else str(failed)
-            raise ProviderError(text, failed.remedy, done=written)
+            unsure = failed.remedy != "reread"
+            raise ProviderError(text, failed.remedy, done=written, unsure=unsure)
         return written
 
     def _nudge(self, api: Api) -> None:

@@ -172,6 +172,10 @@ class Rfc2136:
         """Let what waits for an answer end now."""
         self._crew.close()
 
+    def due(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """All of them."""
+        return changes
+
     def apply(self, plan: Plan, view: View) -> int:
         """Send the changes, some names a message; each is checked and done whole by the server."""
         generation = plan.generation
@@ -272,11 +276,16 @@ class Rfc2136:
         try:
             return self._crew.run([work], seconds)[0].result()
         except Late:
-            raise self._error("retry", f"did not end the {what} in {seconds:g} s") from None
+            late = self._error("retry", f"did not end the {what} in {seconds:g} s")
+            late.unsure = True
+            raise late from None
         except dns.xfr.TransferError as error:
             raise self._refusal(error.rcode, what) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise self._translated(error, what) from error
+            found = self._translated(error, what)
+            # Who says by TSIG that he refuses it, or takes no connection, has done nothing.
+            found.unsure = not isinstance(error, dns.tsig.PeerError | ConnectionRefusedError)
+            raise found from error
 
     def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
         # Read anew each time: a rotated key is used without a restart.

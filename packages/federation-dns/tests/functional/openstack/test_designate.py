@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from federation_dns import plan as plans
-from federation_dns.passes import Pass, carry_out
+from federation_dns.passes import Pass
 from federation_dns.plan import Rules
 from federation_dns.providers import ProviderError, designate
 from federation_dns.providers.designate import Access, Designate
 from federation_dns.zone import RecordSet, RecordType, Zone
 
+from ..carrying import carry_out
 from ..conftest import eventually
 from .designate_world import World
 from .fault_proxy import Fault
