@@ -151,7 +151,7 @@ class Publisher:
         Returns:
             What failed.
         """
-        kept, self._since, failed = self._view, [], _AGAIN
+        kept, self._since, failed, began = self._view, [], _AGAIN, self._clock()
         self._looks += 1
         whole = self._looks >= _FULL_EVERY
         looking = asyncio.ensure_future(
@@ -169,7 +169,9 @@ class Publisher:
             return Pass("failed", None, None, 0, error=str(error), remedy=error.remedy)
         finally:
             looking.cancel()
-            self._look_at = self._clock() + self._interval
+            # A large zone is read at most half of the time, however long an update goes on.
+            now = self._clock()
+            self._look_at = now + max(self._interval, now - began)
         self._unread = ""
         self._tell()
         if found is not kept:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import dns.exception
 import dns.message
 import dns.query
+import dns.rrset
 import dns.tsig
 import pytest
 from federation_dns import bind, keys, plan
-from federation_dns.plan import Rules, View
-from federation_dns.providers import ProviderError
+from federation_dns.plan import Change, Plan, Rules, View
+from federation_dns.providers import ProviderError, rfc2136
 from federation_dns.providers.rfc2136 import Rfc2136
 from federation_dns.zone import RecordSet, RecordType, Zone
 
@@ -85,3 +89,38 @@ def test_an_answer_that_is_lost_is_no_refusal(
     with pytest.raises(ProviderError) as caught:
         mine.apply(plan.plan(wanted, view, RULES), view)
     assert (caught.value.unsure, caught.value.done) == (unsure, 0)
+
+
+@pytest.mark.parametrize(("withdraws", "way"), [(True, 20.0), (True, 0.1), (False, 20.0)])
+def test_a_transfer_stands_back_for_what_is_lost_and_for_nothing_else(
+    withdraws: bool, way: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for ever."""
+    sent, answered = threading.Event(), threading.Event()
+
+    def tcp(message: dns.message.Message, *_: object, **__: object) -> dns.message.Message:
+        sent.set()
+        assert answered.wait(20)
+        return dns.message.make_response(message)
+
+    def xfr(*_: object, **__: object) -> Iterator[dns.message.Message]:
+        soa = dns.rrset.from_text(f"{ZONE}.", 15, "IN", "SOA", "ns. host. 7 1 1 1 1")
+        for rrset in (soa, soa):
+            message = dns.message.Message()
+            message.answer.append(rrset)
+            yield message
+
+    monkeypatch.setattr(dns.query, "tcp", tcp)
+    monkeypatch.setattr(dns.query, "xfr", xfr)
+    monkeypatch.setattr(rfc2136, "_WAY_S", way)
+    mine = provider(tmp_path)
+    change = Change("update", WEB.name, (WEB,), withdraws=withdraws)
+    with ThreadPoolExecutor(2) as threads:
+        written = threads.submit(mine.apply, Plan((change,), 1), View.of(1, {}))
+        assert sent.wait(20)
+        read = threads.submit(mine.read)
+        stands = withdraws and way > 1
+        ended = wait((read,), timeout=0.5 if stands else 20).done
+        assert bool(ended) is not stands
+        answered.set()
+        assert (written.result(20), read.result(20).serial) == (1, 7)

@@ -9,6 +9,9 @@ one made from a stale reading, is refused by the server itself: the check is in 
 from __future__ import annotations
 
 import re
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,11 +22,14 @@ import dns.message
 import dns.name
 import dns.query
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
 import dns.update
 import dns.xfr
+from dns.rdataclass import IN
+from dns.rdtypes.ANY.CNAME import CNAME
 
 from federation_dns.plan import (
     Change,
@@ -40,6 +46,7 @@ from federation_dns.plan import (
 from federation_dns.providers import ProviderError, Remedy, transfer
 from federation_dns.providers.crew import Crew, Late
 from federation_dns.providers.transfer import PROGRESS, Gathered
+from federation_dns.zone import RecordSet, RecordType
 
 T = TypeVar("T")
 
@@ -49,6 +56,9 @@ _NAMES_A_MESSAGE, _BYTES_A_MESSAGE = 100, 80_000
 # dnspython bounds its waits by the wall clock, which may go back; these hold by the other. They
 # are long: the time that a busy machine takes for what has come is no silence.
 _EXCHANGE_S, _READ_S = 20.0, 60.0
+# So long a transfer stands back for updates that take a lost region away: both are Python's work,
+# one thread of which runs at a time.
+_WAY_S = 5.0
 _KEY = re.compile(r'key\s+"([^"]+)"\s*{[^}]*secret\s+"([^"]+)"\s*;', re.DOTALL)
 
 _RCODES: dict[int, tuple[Remedy, str]] = {
@@ -108,6 +118,8 @@ class Rfc2136:
         self._timeout = timeout
         self._origin = dns.name.from_text(rules.zone)
         self._crew = Crew(1)
+        self._unhurried = threading.Event()
+        self._unhurried.set()
 
     def stamp(self) -> Stamp:
         """The SOA's serial and the generation, asked over TCP."""
@@ -140,7 +152,7 @@ class Rfc2136:
         return gathered.view()
 
     def _transfer(self) -> Gathered:
-        gathered = Gathered()
+        gathered, way = Gathered(), _WAY_S
         for message in dns.query.xfr(
             self._server,
             self._origin,
@@ -153,6 +165,10 @@ class Rfc2136:
         ):
             for rrset in message.answer:
                 gathered.add(rrset)
+            if way > 0 and not self._unhurried.is_set():
+                began = time.monotonic()
+                self._unhurried.wait(way)
+                way -= time.monotonic() - began
         return gathered
 
     def after(self, plan: Plan, view: View) -> View | None:
@@ -178,6 +194,14 @@ class Rfc2136:
 
     def apply(self, plan: Plan, view: View) -> int:
         """Send the changes, some names a message; each is checked and done whole by the server."""
+        try:
+            if any(change.withdraws for change in plan.changes):
+                self._unhurried.clear()
+            return self._send(plan, view)
+        finally:
+            self._unhurried.set()
+
+    def _send(self, plan: Plan, view: View) -> int:
         generation = plan.generation
         following = _following(plan)
         done = 0
@@ -231,7 +255,8 @@ class Rfc2136:
             update.absent(name, PROGRESS)
 
     def _add(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
-        name, owner = _absolute(change.name), _absolute(owner_name(change.name))
+        name = dns.name.from_text(change.name)
+        owner = dns.name.from_text(owner_name(change.name))
         mark = _quoted(owner_text(self._rules.federation))
         if change.name == self._rules.zone:
             self._add_apex(update, change, view)
@@ -249,10 +274,7 @@ class Rfc2136:
                 update.delete(name, kind)
         if change.kind == "delete":
             update.delete(owner, "TXT", mark)
-        for record in change.sets:
-            for value in record.values:
-                text = _absolute(value) if record.type == "CNAME" else value
-                update.add(name, record.ttl, record.type, text)
+        update.update += [_rrset(name, record) for record in change.sets]
 
     def _add_apex(self, update: dns.update.UpdateMessage, change: Change, view: View) -> None:
         """NS go one by one, new ones first: the last is never deleted (RFC 2136, 3.4.2.4)."""
@@ -345,6 +367,22 @@ def _weight(change: Change) -> int:
     """At most so many bytes: a name, its owner's mark, what goes, and each value."""
     values = [value for record in change.sets for value in record.values]
     return 250 + 2 * len(change.name) + sum(20 + len(value) for value in values)
+
+
+def _rrset(name: dns.name.Name, record: RecordSet) -> dns.rrset.RRset:
+    """Of bytes: dnspython's reading of text, and back, would be most of a pass."""
+    made = dns.rrset.RRset(name, IN, dns.rdatatype.from_text(record.type))
+    for value in record.values:
+        made.add(_rdata(record.type, value), record.ttl)
+    return made
+
+
+def _rdata(kind: RecordType, value: str) -> dns.rdata.Rdata:
+    number = dns.rdatatype.from_text(kind)
+    if kind == "CNAME":
+        return CNAME(IN, number, dns.name.from_text(value))
+    family = socket.AF_INET if kind == "A" else socket.AF_INET6
+    return dns.rdata.GenericRdata(IN, number, socket.inet_pton(family, value))
 
 
 def _absolute(name: str) -> str:
