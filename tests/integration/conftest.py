@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,17 +49,6 @@ def _of_controller() -> Federation:
             if region != found.host_region:
                 found.relate(region)
     return found
-
-
-@pytest.fixture
-def napoli(federation: Federation) -> Iterator[str]:
-    """Give the last member region; whatever a test did to it, it is joined and ready after."""
-    region = federation.regions[-1]
-    yield region
-    federation.host.config("kubefed-host", reset="auto-join")
-    federation.settle(federation.host_region, region)
-    _ = federation.join(region)
-    _ = federation.wait_ready(region)
 
 
 @pytest.fixture(scope="session")

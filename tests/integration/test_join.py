@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import jubilant
@@ -14,14 +15,26 @@ LIMIT = 30.0
 TOKEN_CACHE_SECONDS = 11.0
 
 
-@pytest.fixture
-def out(federation: Federation, napoli: str) -> str:
-    """Give the last region, taken out of a federation that joins on demand only."""
+@pytest.fixture(scope="module")
+def taken_out(federation: Federation) -> Iterator[str]:
+    """Give the last region, of a federation that joins on demand only; it is joined after."""
+    region = federation.regions[-1]
     federation.host.config("kubefed-host", {"auto-join": False})
     federation.settle(federation.host_region)
-    federation.unjoin(napoli)
-    assert federation.in_host(napoli) == []
-    return napoli
+    yield region
+    federation.host.config("kubefed-host", reset="auto-join")
+    federation.settle(federation.host_region, region)
+    _ = federation.join(region)
+    _ = federation.wait_ready(region)
+
+
+@pytest.fixture
+def out(federation: Federation, taken_out: str) -> str:
+    """Give that region, out of the federation whatever the test before did to it."""
+    if federation.in_host(taken_out):
+        federation.unjoin(taken_out)
+    assert federation.in_host(taken_out) == []
+    return taken_out
 
 
 def refusal(federation: Federation, region: str) -> str:
@@ -32,21 +45,6 @@ def refusal(federation: Federation, region: str) -> str:
     assert time.monotonic() - began < LIMIT
     assert federation.in_host(region) == []
     return failed.value.task.message
-
-
-def test_joining_twice_is_harmless(federation: Federation, out: str):
-    assert federation.join(out).results["state"] == "joined"
-    assert federation.join(out).results["state"] == "already joined"
-    assert federation.in_host(out) == [f"KubeFedCluster {out}", f"Secret {out}-token"]
-    federation.wait_ready(out)
-    federation.settle(federation.host_region, out)
-
-
-def test_what_was_taken_out_stays_out_until_it_is_asked_back(federation: Federation, out: str):
-    federation.host.config("kubefed-host", reset="auto-join")
-    federation.settle(federation.host_region)
-    assert federation.in_host(out) == []
-    assert out not in federation.listed()
 
 
 def test_a_wrong_name_is_answered_with_those_there_are(federation: Federation):
@@ -86,3 +84,18 @@ def test_a_revoked_token(federation: Federation, out: str):
     # The mend that the reason names.
     federation.model(out).run("kubefed-member/leader", "rotate-token")
     assert federation.join(out).results["state"] == "joined"
+
+
+def test_joining_twice_is_harmless(federation: Federation, out: str):
+    assert federation.join(out).results["state"] == "joined"
+    assert federation.join(out).results["state"] == "already joined"
+    assert federation.in_host(out) == [f"KubeFedCluster {out}", f"Secret {out}-token"]
+    federation.wait_ready(out)
+    federation.settle(federation.host_region, out)
+
+
+def test_what_was_taken_out_stays_out_until_it_is_asked_back(federation: Federation, out: str):
+    federation.host.config("kubefed-host", reset="auto-join")
+    federation.settle(federation.host_region)
+    assert federation.in_host(out) == []
+    assert out not in federation.listed()
