@@ -158,6 +158,33 @@ def join(
         api.close()
 
 
+def let_go(
+    address: ClusterAddress, own_token: str, namespace: str, data: MemberAppData, token: str
+) -> str:
+    """Say what a cluster loses by joining, of objects that the host knows nothing of; or nothing.
+
+    Args:
+        address: the host cluster.
+        own_token: of the charm's own account there.
+        namespace: the federation's.
+        data: what the member published.
+        token: the member's, from its secret.
+    """
+    from kubefed import clients, membership
+    from kubefed.errors import KubefedError
+
+    api = api_client(address, own_token)
+    try:
+        member = clients.from_token(data.api_endpoint or "", token, data.ca_certificate or "")
+        with contextlib.closing(member):
+            found = membership.let_go(api, member, namespace=namespace)
+    except KubefedError as error:
+        return f"not known: {error}"  # no reason to hold up who joins
+    finally:
+        api.close()
+    return membership.let_go_text(found) if found else ""
+
+
 def _orphans_text(region: str, shown: str) -> str:
     return (
         f"it holds objects of a federation of which this host has none ({shown}): run restore, or "

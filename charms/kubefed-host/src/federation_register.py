@@ -244,6 +244,13 @@ class Register:
         )
         return issued
 
+    def let_go(self, data: MemberAppData, access: Access, settings: Settings) -> str:
+        """Say what a member's cluster loses by joining; raises NotReadyError."""
+        token, _ = self.credential(data)
+        return federation_members.let_go(
+            access.address, self._host.charm_token(), settings.namespace, data, token
+        )
+
     def credential(self, data: MemberAppData) -> tuple[str, datetime | None]:
         """Return the member's token and when it was minted; raises NotReadyError."""
         try:

@@ -66,6 +66,7 @@ class HostActions(ops.Object):
             record = self._register.records().get(cluster)
             joined = record is not None and record.state == "joined"
             release = joined or bool(event.params["release-orphans"])
+            lost = "" if joined else self._register.let_go(data, access, settings)
             issued = self._register.join(
                 data, access, settings, check_s=check, release_orphans=release
             )
@@ -79,7 +80,8 @@ class HostActions(ops.Object):
         self._register.save_records(records)
         self._register.publish(settings, self._charm.host_cluster(settings))
         again = before is not None and before.state == "joined"
-        event.set_results({"cluster": cluster, "state": "already joined" if again else "joined"})
+        results = {"cluster": cluster, "state": "already joined" if again else "joined"}
+        event.set_results(results | ({"lets-go-of": lost} if lost else {}))
 
     def _on_unjoin_cluster(self, event: ops.ActionEvent) -> None:
         cluster = str(event.params["cluster"])

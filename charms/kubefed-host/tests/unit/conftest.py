@@ -29,7 +29,7 @@ def fake(patch: pytest.MonkeyPatch, folder: Path) -> host_world.World:
     patch.setattr(kubefed_host, "user_kubeconfig", found.user_kubeconfig)
     patch.setattr(kubefed_host, "end_user_kubeconfigs", found.end_user_kubeconfigs)
     patch.setattr(kubefed_host, "version", lambda: "0.1.0")
-    for name in ("join", "leave", "list_clusters", "delete_workloads"):
+    for name in ("join", "let_go", "leave", "list_clusters", "delete_workloads"):
         patch.setattr(federation_members, name, getattr(found, name))
     patch.setattr(federation_members, "cluster_states", found.list_clusters)
     patch.setattr(Access, "admin", lambda _: found.api)

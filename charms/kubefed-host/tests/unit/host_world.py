@@ -155,6 +155,7 @@ class World:
         self.fail_join: dict[str, str] = {}
         self.fail_leave = ""
         self.orphans: dict[str, str] = {}
+        self.unknown: dict[str, str] = {}
         self.clusters: dict[str, dict[str, Any]] = {}
         self.story: list[str] = []
         """What was done to the host cluster and this unit's controller, in order."""
@@ -219,6 +220,16 @@ class World:
         self.calls.append(f"join {region} with {token} within {check_s}")
         self.clusters[region] = {"name": region, "ready": True, "message": "", "reason": ""}
         return True
+
+    def let_go(
+        self,
+        address: ClusterAddress,
+        own_token: str,
+        namespace: str,
+        data: MemberAppData,
+        token: str,
+    ) -> str:
+        return self.unknown.get(data.region or "", "")
 
     def leave(
         self, address: ClusterAddress, own_token: str, namespace: str, region: str, *, force: bool

@@ -9,7 +9,7 @@ from federation_interfaces.cluster import Cluster, ClusterAddress, ClusterError
 from federation_interfaces.testing import CA
 from federation_members import MemberError, MemberRecord, OrphansError, ReplicasAppData
 from kubefed import membership
-from kubefed.errors import HoldsOrphans, TokenRefused
+from kubefed.errors import HoldsOrphans, RetryLater, TokenRefused
 
 ADDRESS = ClusterAddress("https://10.0.0.1:6443", CA)
 DATA = MemberAppData(
@@ -29,6 +29,7 @@ class Kubefed:
         for name, answer in {
             "check_endpoint": "v1.35.4",
             "refuse_orphans": None,
+            "let_go": ("Namespace shop",),
             "register": True,
             "unregister": ["Deployment shop/web"],
             "list_clusters": [],
@@ -69,6 +70,14 @@ def test_joining_looks_first(kubefed: Kubefed):
         "labels": {"region": "palermo"},
         "namespace": "fed",
     }
+
+
+def test_what_is_lost_by_joining(kubefed: Kubefed):
+    given = ADDRESS, "own", "fed", DATA, "word"
+    text = "1 object of a federation that the host knows nothing of (Namespace shop)"
+    assert federation_members.let_go(*given) == text
+    kubefed.error = RetryLater("no answer")
+    assert federation_members.let_go(*given) == "not known: no answer"
 
 
 def test_what_joining_would_let_go_of_is_named_with_the_mends(kubefed: Kubefed):

@@ -58,6 +58,18 @@ def test_beginning_anew_takes_the_operators_word(ctx: Context, world: World, hel
     assert ctx.action_results == {"cluster": "palermo", "state": "already joined"}
 
 
+def test_what_is_lost_where_some_is_known_is_said(ctx: Context, world: World, held: testing.State):
+    """After a restore that was partial, say: that some is known is enough to join."""
+    world.orphans.clear()
+    world.unknown["palermo"] = "2 objects of a federation (Deployment shop/web, Secret shop/key)"
+    out = join(ctx, held, "palermo")
+    told = {"cluster": "palermo", "state": "joined", "lets-go-of": world.unknown["palermo"]}
+    assert ctx.action_results == told
+    # By then it is the controller's business.
+    _ = join(ctx, out, "palermo")
+    assert "lets-go-of" not in (ctx.action_results or {})
+
+
 def test_a_restore_is_followed_by_joining(
     ctx: Context,
     world: World,

@@ -27,6 +27,8 @@ KubefedError                    every text names the thing and the mend
 # ruff: noqa: N818
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KubefedError(Exception):
     """Anything that this package raises on purpose."""
@@ -126,10 +128,19 @@ class HoldsOrphans(MembershipError, AskOperator):
     @property
     def shown(self) -> str:
         """Name as many of them as a text has room for."""
-        named = 3
-        rest = ", ..." if len(self.objects) > named else ""
-        return ", ".join(self.objects[:named]) + rest
+        return some_of(self.objects)
 
 
 class NotInstalled(MembershipError, AskOperator):
     """The host cluster has no federation installed."""
+
+
+def some_of(objects: Sequence[str]) -> str:
+    """Name as many objects as a text has room for.
+
+    >>> some_of(("Namespace shop", "Deployment shop/web"))
+    'Namespace shop, Deployment shop/web'
+    """
+    named = 3
+    rest = ", ..." if len(objects) > named else ""
+    return ", ".join(objects[:named]) + rest

@@ -242,7 +242,10 @@ def test_a_member_leaves_with_or_without_what_was_placed_there(
         member.create(CONFIG_MAP, plain | {"metadata": metadata})
     kubefed("unjoin", MEMBER)
     assert member.get(CONFIG_MAP, "placed", "local") is not None
-    kubefed("join", MEMBER, "--release-orphans")
+    told = kubefed("join", MEMBER, "--release-orphans", "--dry-run", "--format=json").stdout
+    assert {"ConfigMap local/placed", "Namespace managed"} <= set(json.loads(told)["lets_go_of"])
+    told = kubefed("join", MEMBER, "--release-orphans").stdout
+    assert " of a federation that the host knows nothing of (" in told
     trial = kubefed("unjoin", MEMBER, "--purge", "--dry-run").stdout
     # Other tests of the session may have placed something there too.
     assert {"would delete ConfigMap local/placed", "would delete Namespace managed"} <= set(

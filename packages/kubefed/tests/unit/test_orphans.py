@@ -19,7 +19,7 @@ from kubefed.api import (
     TargetKind,
     TypeConfig,
 )
-from kubefed.membership import held_orphans, refuse_orphans
+from kubefed.membership import held_orphans, let_go, refuse_orphans
 from kubernetes.client import ApiClient
 
 FEDERATION = "federation"
@@ -59,7 +59,9 @@ class Resources:
         self, method: str, path: str, *, query: Mapping[str, str], accept: str, what: str
     ) -> Manifest:
         assert (method, accept.partition(";")[2][:2]) == ("GET", "as")
-        kind = next(each for each in KINDS if each.full_name == what.removeprefix("list "))
+        federated = tuple(FederatedType.of(each).federated for each in KINDS)
+        asked = what.removeprefix("list ")
+        kind = next(each for each in (*KINDS, *federated) if each.full_name == asked)
         self._refuse(kind)
         self.server.asked.append((path, query))
         names = [each.rpartition("/") for each in self.server.objects.get(kind.kind, [])]
@@ -102,9 +104,9 @@ def test_a_host_that_knows_none_would_let_go_of_all() -> None:
 @pytest.mark.parametrize(
     "known",
     [
-        {"FederatedNamespace": ["shop/shop"]},
         {"FederatedDeployment": ["shop/web"]},
         {"FederatedConfigMap": ["shop/b"]},
+        {"FederatedNamespace": ["shop/shop"], "FederatedConfigMap": ["shop/b"]},
     ],
 )
 def test_one_that_is_known_shows_that_they_belong_together(known: dict[str, list[str]]) -> None:
@@ -121,6 +123,63 @@ def test_one_that_is_known_shows_that_they_belong_together(known: dict[str, list
 )
 def test_something_else_in_the_host_does_not(known: dict[str, list[str]]) -> None:
     assert "Deployment shop/web" in look(host(**known), Server(MEMBER))
+
+
+def test_a_namespace_may_have_its_name_by_chance() -> None:
+    """What is in it tells."""
+    member = Server(MEMBER | {"Namespace": ["shop", "till"]})
+    assert look(host(FederatedNamespace=["shop/shop"]), member) == (
+        "Namespace till",
+        "ConfigMap shop/web",
+        "ConfigMap shop/b",
+        "Deployment shop/web",
+    )
+
+
+def test_where_namespaces_are_all_that_is_held_one_is_enough() -> None:
+    member = Server({"Namespace": ["shop", "till"]})
+    assert look(host(FederatedNamespace=["shop/shop"]), member) == ()
+
+
+class TestLetGo:
+    """What is lost where the two belong together: after a restore that was partial, say."""
+
+    def look(
+        self, registry: Server, member: Server, scope: str = Scope.CLUSTER
+    ) -> tuple[str, ...]:
+        apis = cast("ApiClient", registry), cast("ApiClient", member)
+        return let_go(*apis, namespace=FEDERATION, scope=scope)
+
+    def test_all_that_the_host_does_not_know(self) -> None:
+        registry = host(
+            FederatedNamespace=["shop/shop"], FederatedConfigMap=["shop/b", "till/web"]
+        )
+        assert self.look(registry, Server(MEMBER)) == (
+            "ConfigMap shop/web",
+            "Deployment shop/web",
+        )
+
+    def test_it_is_counted_to_the_end(self) -> None:
+        many = [f"shop/{number}" for number in range(1000)]
+        member = Server({"ConfigMap": [*many, "shop/b"]})
+        assert len(self.look(host(FederatedConfigMap=["shop/b"]), member)) == 1000
+        assert all("limit" not in query for _, query in member.asked)
+
+    def test_a_host_is_asked_only_for_what_is_held(self) -> None:
+        registry = host()
+        assert self.look(registry, Server({"Deployment": ["shop/web"]})) == (
+            "Deployment shop/web",
+        )
+        assert len(registry.asked) == 1
+
+    def test_what_may_not_be_read_can_not_be_let_go_of(self) -> None:
+        member = Server(MEMBER, refuses={"Deployment", "Namespace"})
+        assert self.look(host(), member) == ("ConfigMap shop/web", "ConfigMap shop/b")
+
+    def test_in_a_namespaced_federation(self) -> None:
+        registry, member = host(), Server({"ConfigMap": [f"{FEDERATION}/a"]})
+        assert self.look(registry, member, Scope.NAMESPACED) == (f"ConfigMap {FEDERATION}/a",)
+        assert {path.split("/")[-2] for path, _ in registry.asked} == {FEDERATION}
 
 
 def test_a_cluster_without_a_federations_objects_joins_any_host() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from kubernetes.client import ApiClient
 
 from kubefed import enable, errors, install, membership
 from kubefed.api import KUBEFED_CLUSTER, Scope, parse_duration
@@ -104,6 +105,7 @@ def join(
         )
     api = host.cluster(cluster_context or name)
     types = enable.enabled_types(host.api, namespace=host.namespace)
+    lost, told = ((), "") if existed else _lets_go_of(host, api, settings.scope)
     ends_at = membership.join(
         host.api,
         api,
@@ -120,12 +122,22 @@ def join(
     done = "can become" if host.dry_run else "is"
     ends = f"; its token ends at {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else ""
     host.answer(
-        f"{name} ({endpoint}) {done} a member of the federation{ends}.",
+        f"{name} ({endpoint}) {done} a member of the federation{ends}.{told}",
         cluster=name,
         endpoint=endpoint,
         labels=labels,
         token_ends_at=ends_at,
+        lets_go_of=lost,
     )
+
+
+def _lets_go_of(host: Host, member: ApiClient, scope: str) -> tuple[tuple[str, ...], str]:
+    """Give what a cluster loses by joining, and a sentence of it; it holds up no joining."""
+    try:
+        lost = membership.let_go(host.api, member, namespace=host.namespace, scope=scope)
+    except errors.RetryLater as error:
+        return (), f"\nWhether it lets go of anything is not known: {error}"
+    return lost, f"\nIt lets go of {membership.let_go_text(lost)}." if lost else ""
 
 
 @verb

@@ -16,7 +16,7 @@ from kubefed.membership.member import (
     purge_objects,
     remove_member,
 )
-from kubefed.membership.orphans import held_orphans, refuse_orphans
+from kubefed.membership.orphans import held_orphans, let_go, let_go_text, refuse_orphans
 
 __all__ = [
     "Cluster",
@@ -33,6 +33,8 @@ __all__ = [
     "join",
     "lasting_token",
     "leave",
+    "let_go",
+    "let_go_text",
     "list_clusters",
     "managed_objects",
     "mint_token",

@@ -9,7 +9,7 @@ an entry would be enough to end the federation in a member.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from kubernetes.client import ApiClient
 
@@ -20,6 +20,7 @@ from kubefed.api import (
     MANAGED_LABEL,
     FederatedType,
     Scope,
+    TargetKind,
     TypeConfig,
 )
 from kubefed.clients import Resources
@@ -29,6 +30,7 @@ from kubefed.dryrun import label
 _SAMPLE = 20
 # The bound of looking at all kinds, however the member trickles.
 _SECONDS = 10.0
+Named = tuple[str | None, str]
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -64,27 +66,77 @@ def held_orphans(
     """Name objects of a federation in a cluster; none if the host knows one of them.
 
     One that is known shows that the two belong together: what else is there was deleted in the
-    host while the cluster was away, and is let go as ever.
+    host while the cluster was away, and is let go as ever. A namespace shows it only where
+    nothing else is held, since two federations may well have one of the same name.
     """
     registry, cluster = Resources(host), Resources(member, timeout_s=_SECONDS / 2)
-    deadline = time.monotonic() + _SECONDS
+    where = namespace if scope == Scope.NAMESPACED else None
+    namespaces: list[str] = []
+    found: list[str] = []
+    together = False
+    for kinds in _timely(_carried(registry, namespace), member):
+        # What the account may not read, the controller can't let go of either.
+        try:
+            held = _held(cluster, kinds, where, most=_SAMPLE)
+            known = {each for each in held if _known(registry, kinds, *each)}
+        except (errors.Forbidden, errors.NotFound):
+            continue
+        if known and not kinds.is_namespace:
+            return ()
+        together = together or bool(known)
+        named = [
+            label(kinds.target, name, place) for place, name in held if (place, name) not in known
+        ]
+        (namespaces if kinds.is_namespace else found).extend(named)
+    return () if together and not found else (*namespaces, *found)
+
+
+def let_go(
+    host: ApiClient, member: ApiClient, *, namespace: str, scope: str = Scope.CLUSTER
+) -> tuple[str, ...]:
+    """Name all objects of a federation in a cluster that the host knows nothing of.
+
+    Raises:
+        errors.RetryLater: it does not say in time what it holds.
+    """
+    registry, cluster = Resources(host), Resources(member, timeout_s=_SECONDS / 2)
     where = namespace if scope == Scope.NAMESPACED else None
     found: list[str] = []
-    for kinds in _carried(registry, namespace):
+    for kinds in _timely(_carried(registry, namespace), member):
+        try:
+            held = _held(cluster, kinds, where)
+        except (errors.Forbidden, errors.NotFound):
+            continue
+        known = set(_named(registry, kinds.federated, where, {})) if held else set[Named]()
+        found += [
+            label(kinds.target, name, place)
+            for place, name in held
+            if (name if kinds.is_namespace else place, name) not in known
+        ]
+    return tuple(found)
+
+
+def let_go_text(objects: Sequence[str]) -> str:
+    """Say what a cluster loses by joining.
+
+    >>> let_go_text(("Namespace shop",))
+    '1 object of a federation that the host knows nothing of (Namespace shop)'
+    """
+    things = "1 object" if len(objects) == 1 else f"{len(objects)} objects"
+    named = errors.some_of(objects)
+    return f"{things} of a federation that the host knows nothing of ({named})"
+
+
+def _timely(kinds: Iterable[FederatedType], member: ApiClient) -> Iterator[FederatedType]:
+    """Give the kinds to look at, for as long as looking may take; raises errors.RetryLater."""
+    deadline = time.monotonic() + _SECONDS
+    for each in kinds:
         if time.monotonic() > deadline:
             raise errors.RetryLater(
                 f"{member.configuration.host} does not say within {_SECONDS:.0f} s what it holds "
                 "of a federation; try again"
             )
-        # What the account may not read, the controller can't let go of either.
-        try:
-            held = _held(cluster, kinds, where)
-            if any(_known(registry, kinds, *each) for each in held):
-                return ()
-        except (errors.Forbidden, errors.NotFound):
-            continue
-        found += [label(kinds.target, name, place) for place, name in held]
-    return tuple(found)
+        yield each
 
 
 def _carried(host: Resources, namespace: str) -> Iterable[FederatedType]:
@@ -95,15 +147,24 @@ def _carried(host: Resources, namespace: str) -> Iterable[FederatedType]:
 
 
 def _held(
-    member: Resources, kinds: FederatedType, namespace: str | None
-) -> list[tuple[str | None, str]]:
+    member: Resources, kinds: FederatedType, namespace: str | None, *, most: int = 0
+) -> list[Named]:
     target = kinds.target
-    page = member.request(
+    query = {"labelSelector": f"{MANAGED_LABEL}={MANAGED}"}
+    query |= {"limit": str(most)} if most else {}
+    return _named(member, target, namespace if target.namespaced else None, query)
+
+
+def _named(
+    cluster: Resources, kind: TargetKind, namespace: str | None, query: dict[str, str]
+) -> list[Named]:
+    """Give the names of a kind's objects, without the objects; all at once."""
+    page = cluster.request(
         "GET",
-        target.path(namespace if target.namespaced else None),
-        query={"labelSelector": f"{MANAGED_LABEL}={MANAGED}", "limit": str(_SAMPLE)},
+        kind.path(namespace),
+        query=query,
         accept=_METADATA,
-        what=f"list {target.full_name}",
+        what=f"list {kind.full_name}",
     )
     named = [item["metadata"] for item in page.get("items") or []]
     return [(each.get("namespace"), str(each["name"])) for each in named]
