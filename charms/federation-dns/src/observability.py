@@ -1,20 +1,13 @@
 """What the collector of this machine is told: where the metrics are, rules, a dashboard."""
 
 from pathlib import Path
-from typing import Any
 
 from federation_interfaces import cos_agent
 from federation_interfaces.cos_agent import CosAgentUnitData, Topology
 
 SOURCE = Path(__file__).parent
-DASHBOARDS = SOURCE / "grafana_dashboards"
 WITNESS_LEAVES_OUT = "name-server"
 """The group of rules that a witness has no metrics for."""
-
-
-def rules(topology: Topology) -> dict[str, Any]:
-    """Return all rules for this application."""
-    return cos_agent.rules_of(SOURCE, topology)
 
 
 def unit_data(topology: Topology, target: str, *, witness: bool) -> CosAgentUnitData:

@@ -1,18 +1,11 @@
 """What the collector of this machine is told: where metrics are, rules, a dashboard."""
 
 from pathlib import Path
-from typing import Any
 
 from federation_interfaces import cos_agent
 from federation_interfaces.cos_agent import CosAgentUnitData, Topology
 
 SOURCE = Path(__file__).parent
-DASHBOARDS = SOURCE / "grafana_dashboards"
-
-
-def rules(topology: Topology) -> dict[str, Any]:
-    """Return all rules for this application."""
-    return cos_agent.rules_of(SOURCE, topology)
 
 
 def unit_data(topology: Topology, target: str) -> CosAgentUnitData:

@@ -17,12 +17,9 @@ from federation_dns.agent import Agent
 from federation_dns.config import read_config
 from federation_dns.metrics import AgentCollector
 from federation_interfaces.cos_agent import CosAgentUnitData, Topology, unpack
-from federation_interfaces.testing import check_with_promtool, promtool
+from federation_interfaces.metrics_tests import MetricsTests
 from ops import testing
 
-TOPOLOGY = Topology("palermo", "11111111-2222-4333-8444-555555555555", "dns", "federation-dns")
-ALERTS = Path(__file__).parent / "alerts/federation-dns.yaml"
-METRIC = re.compile(r"\bfederation_dns_\w+")
 COS = 9400
 
 
@@ -101,51 +98,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return found
 
 
-def dashboard() -> dict[str, Any]:
-    (path,) = observability.DASHBOARDS.glob("*.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-class TestNames:
-    def test_every_metric_of_a_rule_is_exported(self, exported: set[str]):
-        whole = observability.rules(TOPOLOGY)
-        used = set(METRIC.findall(json.dumps([g["rules"] for g in whole["groups"]])))
-        assert used
-        assert used <= exported, used - exported
-
-    def test_every_metric_of_the_dashboard_is_exported(self, exported: set[str]):
-        used = set(METRIC.findall(json.dumps(dashboard())))
-        assert len(used) > 8
-        assert used <= exported, used - exported
+class TestMetrics(MetricsTests):
+    source = observability.SOURCE
+    topology = Topology("palermo", "11111111-2222-4333-8444-555555555555", "dns", "federation-dns")
+    alerts = Path(__file__).parent / "alerts/federation-dns.yaml"
+    metric = re.compile(r"\bfederation_dns_\w+")
 
     def test_the_dashboard_shows_what_an_operator_looks_for(self):
-        titles = {panel["title"] for panel in dashboard()["panels"]}
+        titles = {panel["title"] for panel in self.panels}
         assert {
             "Answers per region",
             "Changes of the verdict",
             "Certificate days left",
             "Probe latency",
         } <= titles
-
-    def test_its_panels_have_a_place_and_a_source(self):
-        panels = dashboard()["panels"]
-        places = [tuple(panel["gridPos"].values()) for panel in panels]
-        assert len(set(places)) == len(panels)
-        for panel in panels:
-            assert panel["datasource"]["uid"] == "${prometheusds}"
-            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
-            assert all(target["expr"] for target in panel["targets"])
-
-    def test_every_rule_says_what_to_do_and_is_tested(self):
-        tested = ALERTS.read_text()
-        for group in observability.rules(TOPOLOGY)["groups"]:
-            for rule in group["rules"]:
-                assert rule["labels"]["severity"] in ("critical", "warning")
-                assert {"summary", "description"} <= set(rule["annotations"])
-                assert f'alertname="{rule["alert"]}"' in tested
-
-
-@pytest.mark.skipif(promtool() is None, reason="needs promtool: tools/bootstrap brings it")
-def test_the_rules_fire_when_they_should(tmp_path: Path):
-    check_with_promtool(tmp_path, observability.rules(TOPOLOGY), ALERTS.read_text(), TOPOLOGY)

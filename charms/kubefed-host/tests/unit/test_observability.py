@@ -1,6 +1,5 @@
 """What the collector gets, and whether rules and dashboard are about metrics that there are."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,11 @@ from typing import Any
 import host_observability
 import pytest
 from federation_interfaces.cos_agent import CosAgentUnitData, Topology, unpack
-from federation_interfaces.testing import check_with_promtool, promtool
+from federation_interfaces.metrics_tests import MetricsTests
 from host_world import Context, World, again, kube_control, state
 from kubefed.controller.metrics import Metrics
 from ops import testing
 
-TOPOLOGY = Topology("catania", "11111111-2222-4333-8444-555555555555", "host", "kubefed-host")
-ALERTS = Path(__file__).parent / "alerts/kubefed-host.yaml"
-METRIC = re.compile(
-    r"\b(?:kubefed_|kubefedcluster_|joined_|workqueue_|controller_runtime_|"
-    r"dispatch_|cluster_health_)\w+"
-)
 COS = 9400
 
 
@@ -77,46 +70,11 @@ def exported() -> set[str]:
     return found
 
 
-def dashboard() -> dict[str, Any]:
-    (path,) = host_observability.DASHBOARDS.glob("*.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-class TestNames:
-    def test_every_metric_of_a_rule_is_exported(self, exported: set[str]):
-        expressions = [
-            rule["expr"]
-            for group in host_observability.rules(TOPOLOGY)["groups"]
-            for rule in group["rules"]
-        ]
-        used = set(METRIC.findall(" ".join(expressions)))
-        assert len(used) > 6
-        assert used <= exported, used - exported
-
-    def test_every_metric_of_the_dashboard_is_exported(self, exported: set[str]):
-        used = set(METRIC.findall(json.dumps(dashboard())))
-        assert len(used) > 8
-        assert used <= exported, used - exported
-
-    def test_its_panels_have_a_place_and_a_source(self):
-        panels = dashboard()["panels"]
-        places = [tuple(panel["gridPos"].values()) for panel in panels]
-        assert len(set(places)) == len(panels)
-        for panel in panels:
-            assert panel["datasource"]["uid"] == "${prometheusds}"
-            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
-            assert all(target["expr"] for target in panel["targets"])
-
-    def test_every_rule_says_what_to_do_and_is_tested(self):
-        tested = ALERTS.read_text()
-        for group in host_observability.rules(TOPOLOGY)["groups"]:
-            for rule in group["rules"]:
-                assert rule["labels"]["severity"] in ("critical", "warning")
-                assert {"summary", "description"} <= set(rule["annotations"])
-                assert f'alertname="{rule["alert"]}"' in tested
-
-
-@pytest.mark.skipif(promtool() is None, reason="needs promtool: tools/bootstrap brings it")
-def test_the_rules_fire_when_they_should(tmp_path: Path):
-    check_with_promtool(tmp_path, host_observability.rules(TOPOLOGY), ALERTS.read_text(), TOPOLOGY)
+class TestMetrics(MetricsTests):
+    source = host_observability.SOURCE
+    topology = Topology("catania", "11111111-2222-4333-8444-555555555555", "host", "kubefed-host")
+    alerts = Path(__file__).parent / "alerts/kubefed-host.yaml"
+    metric = re.compile(
+        r"\b(?:kubefed_|kubefedcluster_|joined_|workqueue_|controller_runtime_|"
+        r"dispatch_|cluster_health_)\w+"
+    )

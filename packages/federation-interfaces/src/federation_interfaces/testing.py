@@ -9,8 +9,6 @@ import functools
 import importlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +16,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from federation_interfaces.cos_agent import TOPOLOGY, Topology
 
 if TYPE_CHECKING:
     from ops import testing
@@ -149,7 +145,8 @@ def put_files(root: Path, files: dict[str, str]) -> None:
 
 TEMPO = "https://tempo.example:4318"
 # A failure there shows its values, as one in a test's own file does.
-pytest.register_assert_rewrite("federation_interfaces.tracing_tests")
+for _name in ("tracing_tests", "metrics_tests"):
+    pytest.register_assert_rewrite(f"federation_interfaces.{_name}")
 
 
 def tracing_relations(
@@ -237,37 +234,3 @@ def points(count: int) -> Sequence[int]:
 
 
 _POINTS = 7
-
-
-def promtool() -> str | None:
-    """Return Prometheus' tool, where the bootstrap puts it or the system has it."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return shutil.which("promtool", path=f"{os.environ['PATH']}:{cache}/federation-lab/promtool")
-
-
-def check_with_promtool(
-    folder: Path, rules: dict[str, Any], tests: str, topology: Topology
-) -> None:
-    """See that rules are valid and fire when their tests say.
-
-    Args:
-        folder: an empty one.
-        rules: a rule file's content.
-        tests: for `promtool test rules`, with the topology's place in each series.
-        topology: the rules'.
-    """
-    import yaml
-
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
-    (folder / "test.yaml").write_text(tests.replace(TOPOLOGY, topology.matchers))
-    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "test.yaml"]):
-        done = subprocess.run(
-            [promtool() or "", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if done.returncode != 0:
-            pytest.fail(done.stdout + done.stderr, pytrace=False)
