@@ -124,9 +124,12 @@ def test_what_is_missing_or_wrong_is_said_with_the_mend(
         "web.shop.svc.federation.example: over quota (Quota exceeded for zone_records.): raise it",
         "web.shop.svc.federation.example in ERROR: Designate's name servers do not take it",
         "Keystone at https://keystone.example:5000/v3 refuses the application credential",
+        "palermo: the agent cannot read services of its own cluster (the API server answers 401 "
+        "Unauthorized), what was read last stands: replace the agent's token by the action "
+        "rotate-credentials",
     ],
 )
-def test_what_the_server_does_not_do_is_in_the_status(
+def test_what_a_region_s_own_server_or_cluster_does_not_do_is_in_the_status(
     ctx: Context, machine: FakeMachine, wrong: str
 ):
     well = again(ctx, designate())

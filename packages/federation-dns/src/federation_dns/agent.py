@@ -208,9 +208,10 @@ class Agent:
         ]
 
     def wrong(self) -> list[str]:
-        """What is wrong with this region's own DNS server and disk."""
+        """What is wrong with this region's own DNS server, cluster and disk."""
         unwritten = self._files_trouble.get("memory")
         own = [] if unwritten is None else [unwritten]
+        own += self.watcher.wrong() if self.watcher else []
         return own + [text for publisher in self.publishers for text in publisher.wrong()]
 
     def health(self) -> tuple[bool, str]:

@@ -3,15 +3,11 @@
 List, watch for a minute, list again: a missed, doubled or late event, an expired version (410) or
 a watch that broke all end in the same place, a fresh list. What is known stays until a list is
 whole; when the API server is silent the data grows stale, and that is said, not acted upon.
-
-`ready` counts endpoints whose condition `ready` is true or not given (the EndpointSlice API: "nil
-should be interpreted as true").
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import logging
 import random
@@ -25,96 +21,46 @@ import aiohttp
 from federation_dns.config import ConfigError
 from federation_dns.core import Core
 from federation_dns.kube import Access, read_kubeconfig
-from federation_dns.policy import Asked, read
-from federation_dns.zone import Service
+from federation_dns.objects import MANAGED, Object, ready_of, service_of
 
 log = logging.getLogger(__name__)
 
-MANAGED = "kubefed.io/managed"
-_SERVICE_OF = "kubernetes.io/service-name"
 _WATCH_SECONDS = 60
 _MAX_OBJECT = 4 * 1024 * 1024
 _MAX_LIST = 64 * 1024 * 1024
 _PAGE = 500
 _MOMENT = 0.05
 _MOST_FAULTS = 20
+# What passes by itself within so long is no operator's matter.
+_LASTING = 15.0
+_MEND = "see that its API server is up and reached from here"
+_TOKEN = "replace the agent's token by the action rotate-credentials"  # noqa: S105
+_RIGHTS = "give the agent's account its rights again by the action rotate-credentials"
 
-Object = dict[str, Any]
 ObjectKey = tuple[str, str]
 
 
 class WatchError(Exception):
-    """The API server's answer is of no use; `after` says when to ask again."""
+    """The API server's answer is of no use.
 
-    def __init__(self, text: str, after: float | None = None):
+    Attributes:
+        after: when to ask again.
+        mend: what an operator can do.
+    """
+
+    def __init__(self, text: str, after: float | None = None, mend: str = _MEND):
         super().__init__(text)
         self.after = after
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A Service to publish, and what is wrong with its annotations."""
-
-    service: Service
-    faults: tuple[str, ...]
-
-
-def service_of(item: Object) -> Found | None:
-    """A Service object as the zone needs it; None if it isn't one to publish."""
-    meta, spec = item.get("metadata") or {}, item.get("spec") or {}
-    if spec.get("type") != "LoadBalancer" or meta.get("deletionTimestamp"):
-        return None
-    if (meta.get("labels") or {}).get(MANAGED) != "true":
-        return None
-    ingress = ((item.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    addresses = tuple(
-        sorted({str(i["ip"]) for i in ingress if isinstance(i, dict) and i.get("ip")})
-    )
-    asked: Asked = read(meta.get("annotations") or {})
-    service = Service(
-        str(meta.get("namespace")),
-        str(meta.get("name")),
-        addresses,
-        0,
-        asked.ttl,
-        asked.policy,
-        _seconds(meta.get("creationTimestamp")),
-        _tcp(spec.get("ports")) if asked.probe is None else asked.probe,
-    )
-    return Found(service, asked.faults)
-
-
-def _tcp(ports: object) -> int:
-    """The first TCP port of a Service; 0 if it has none."""
-    for port in ports if isinstance(ports, list) else ():
-        if isinstance(port, dict) and port.get("protocol", "TCP") == "TCP":
-            number = port.get("port")
-            return number if isinstance(number, int) and 0 < number < 65536 else 0
-    return 0
-
-
-def _seconds(when: object) -> int:
-    """Seconds since the epoch of a Kubernetes time; 0 if there is none."""
-    try:
-        return max(0, int(datetime.datetime.fromisoformat(str(when)).timestamp()))
-    except (ValueError, OverflowError):
-        return 0
-
-
-def ready_of(item: Object) -> tuple[str, int]:
-    """The Service of an EndpointSlice, and how many of its endpoints are ready."""
-    meta = item.get("metadata") or {}
-    count = 0
-    for endpoint in item.get("endpoints") or []:
-        conditions = endpoint.get("conditions") or {}
-        if endpoint.get("addresses") and conditions.get("ready") is not False:
-            count += 1
-    return str((meta.get("labels") or {}).get(_SERVICE_OF, "")), count
+        self.mend = mend
 
 
 @dataclass(slots=True)
 class Kind:
-    """One watched kind; `found` keeps of each object only what `reduce` makes of it."""
+    """One watched kind; `found` keeps of each object only what `reduce` makes of it.
+
+    Attributes:
+        trouble: why it is not read, `since` when, and the `mend`.
+    """
 
     path: str
     selector: str
@@ -122,6 +68,13 @@ class Kind:
     found: dict[ObjectKey, Any] = field(default_factory=dict[ObjectKey, Any])
     synced: bool = False
     trouble: str = "not read yet"
+    since: float = float("inf")
+    mend: str = _MEND
+
+    @property
+    def name(self) -> str:
+        """As the API has it."""
+        return self.path.rsplit("/", 1)[-1]
 
 
 class Watcher:
@@ -144,6 +97,7 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch both kinds and the API server's health, until cancelled."""
+        self.services.since = self.slices.since = self._clock()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(self.services))
@@ -157,11 +111,25 @@ class Watcher:
     def notes(self) -> list[str]:
         """What is not well, in words."""
         return [
-            f"own cluster, {kind.path.rsplit('/', 1)[-1]}: {kind.trouble}"
+            f"own cluster, {kind.name}: {kind.trouble}"
             + (" (what was read last is kept)" if kind.synced else "")
             for kind in (self.services, self.slices)
             if kind.trouble
         ] + self._faults()
+
+    def wrong(self) -> list[str]:
+        """What an operator has to know: what is published is not what the cluster has."""
+        now = self._clock()
+        kinds = (self.services, self.slices)
+        lasting = [k for k in kinds if k.trouble and now - k.since > _LASTING]
+        if not lasting:
+            return []
+        names, first = " and ".join(k.name for k in lasting), lasting[0]
+        kept = "what was read last stands" if first.synced else "nothing was read yet"
+        return [
+            f"{self._core.settings.region}: the agent cannot read {names} of its own cluster "
+            f"({first.trouble}), {kept}: {first.mend}"
+        ]
 
     def _faults(self) -> list[str]:
         said = [
@@ -184,8 +152,11 @@ class Watcher:
                 continue
             except WatchError as error:
                 wait = delay if error.after is None else min(30.0, error.after)
-                self._trouble(kind, str(error))
-            except (aiohttp.ClientError, OSError, TimeoutError, ConfigError) as error:
+                self._trouble(kind, str(error), error.mend)
+            except ConfigError as error:
+                wait = delay
+                self._trouble(kind, str(error), _TOKEN)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 wait = delay
                 self._trouble(kind, str(error) or type(error).__name__)
             except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -194,10 +165,12 @@ class Watcher:
             delay = min(10.0, delay * 2)
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
-    def _trouble(self, kind: Kind, text: str) -> None:
+    def _trouble(self, kind: Kind, text: str, mend: str = _MEND) -> None:
         if text != kind.trouble:
             log.warning("own cluster, %s: %s", kind.path, text[:300])
-        kind.trouble = text[:300]
+        if not kind.trouble:
+            kind.since = self._clock()
+        kind.trouble, kind.mend = text[:300], mend
 
     async def _list(self, kind: Kind) -> str:
         """Read the whole list; what is known is replaced only by a whole one."""
@@ -321,7 +294,8 @@ class Watcher:
         wait = float(after) if after.isascii() and after.isdigit() else None
         if response.status == 401:
             self._read_at = 0.0  # the token may have been renewed
-        raise WatchError(f"the API server answers {response.status} {response.reason}", wait)
+        mend = {401: _TOKEN, 403: _RIGHTS}.get(response.status, _MEND)
+        raise WatchError(f"the API server answers {response.status} {response.reason}", wait, mend)
 
     def _open(self) -> tuple[aiohttp.ClientSession, Access]:
         """The session; the kubeconfig is read anew when it changed."""

@@ -1,4 +1,4 @@
-"""What a disk does not take is tried again until it does, whether or not anything else happens."""
+"""The agent around its core: what a disk does not take is tried again; what is wrong is told."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from federation_dns import disk, keys
 from federation_dns.config import read_config
 
 
-async def test_what_a_full_disk_did_not_take_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate = keys.generate("a", "127.0.0.1", tmp_path, datetime.now(UTC))
+def agent_of_a(folder: Path, **more: str) -> agents.Agent:
+    certificate = keys.generate("a", "127.0.0.1", folder, datetime.now(UTC))
     entry = {"region": "a", "url": "https://127.0.0.1:1", "certificate": certificate.read_text()}
-    (tmp_path / "peers.json").write_text(json.dumps({"version": 1, "entries": [entry]}))
+    (folder / "peers.json").write_text(json.dumps({"version": 1, "entries": [entry]}))
     body = {
         "region": "a",
         "zone": "federation.example",
         "listen": {"address": "127.0.0.1", "port": 1},
         "certificate": str(certificate),
         "key": str(certificate.with_suffix(".key")),
-        "peers": str(tmp_path / "peers.json"),
-        "state": str(tmp_path / "state"),
+        "peers": str(folder / "peers.json"),
+        "state": str(folder / "state"),
         "probe-interval": 0.1,
+        **more,
     }
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(body))
-    agent = agents.Agent(read_config(tmp_path / "config.yaml"))
+    (folder / "config.yaml").write_text(yaml.safe_dump(body))
+    return agents.Agent(read_config(folder / "config.yaml"))
+
+
+async def test_what_a_full_disk_did_not_take_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = agent_of_a(tmp_path)
     tries, done = 0, asyncio.Event()
     loop = asyncio.get_running_loop()
     real = disk.save_memory
@@ -57,3 +62,13 @@ async def test_what_a_full_disk_did_not_take_is_tried_again(
     finally:
         work.cancel()
         _ = await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_a_cluster_that_is_not_read_is_told_with_what_else_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = agent_of_a(tmp_path, kubeconfig=str(tmp_path / "kubeconfig"))
+    assert agent.wrong() == []
+    assert agent.watcher is not None
+    monkeypatch.setattr(agent.watcher, "wrong", lambda: ["a: the agent cannot read services"])
+    assert agent.wrong() == ["a: the agent cannot read services"]

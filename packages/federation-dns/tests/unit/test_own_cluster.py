@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,19 @@ async def until(what: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("status", [429, 504])
-async def test_a_list_that_fails_takes_no_service_away(tmp_path: Path, status: int) -> None:
-    """external-dns' issue 2858: all records went when the Kubernetes API timed out."""
-    authority = CertificateAuthority(tmp_path / "ca", "ca")
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    folder: Path, clock: Callable[[], float] = time.monotonic
+) -> AsyncGenerator[tuple[Watcher, Core, ApiServer]]:
+    """A watcher at work on an API server."""
+    authority = CertificateAuthority(folder / "ca", "ca")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*authority.issue("api", "api", hosts=["127.0.0.1"]))
     api = ApiServer()
@@ -90,11 +100,23 @@ async def test_a_list_that_fails_takes_no_service_away(tmp_path: Path, status: i
     server = TestServer(app, host="127.0.0.1")
     await server.start_server(ssl=context)
     core = Core(Settings("here", "fed", 15, Holds()), [], 1, Memory(), 0.0)
-    path = kubeconfig(tmp_path, f"https://127.0.0.1:{server.port}", authority.certificate_file)
-    watcher = Watcher(path, core, time.monotonic)
-    known = RegionState("here", 1, 1, (Service("shop", "web", ("10.1.0.1",), 1),))
+    path = kubeconfig(folder, f"https://127.0.0.1:{server.port}", authority.certificate_file)
+    watcher = Watcher(path, core, clock)
     running = asyncio.create_task(watcher.run())
     try:
+        yield watcher, core, api
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        api.ended.set()
+        await server.close()
+
+
+@pytest.mark.parametrize("status", [429, 504])
+async def test_a_list_that_fails_takes_no_service_away(tmp_path: Path, status: int) -> None:
+    """external-dns' issue 2858: all records went when the Kubernetes API timed out."""
+    known = RegionState("here", 1, 1, (Service("shop", "web", ("10.1.0.1",), 1),))
+    async with watching(tmp_path) as (watcher, core, api):
         await until(lambda: core.own_state() == known)
         api.fails = status
         api.ended.set()
@@ -105,8 +127,53 @@ async def test_a_list_that_fails_takes_no_service_away(tmp_path: Path, status: i
         api.ended.clear()
         api.fails = 0
         await until(lambda: not watcher.notes())
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "401 Unauthorized), what was read last stands: replace the agent's token by"),
+        (403, "403 Forbidden), what was read last stands: give the agent's account its rights"),
+        (504, "504 Gateway Timeout), what was read last stands: see that its API server is up"),
+    ],
+)
+async def test_an_operator_is_told_that_the_cluster_is_not_read(
+    tmp_path: Path, status: int, says: str
+) -> None:
+    clock = Clock()
+    async with watching(tmp_path, clock) as (watcher, core, api):
+        await until(lambda: core.own_state() is not None and not watcher.notes())
+        clock.now = 100.0
+        api.fails = status
+        api.ended.set()
+        await until(lambda: len(watcher.notes()) == 2)
+        clock.now = 115.0
+        assert watcher.wrong() == [], "that may pass"
+        clock.now = 116.0
+        (text,) = watcher.wrong()
+        begin = "here: the agent cannot read services and endpointslices of its own cluster (the"
+        assert text.startswith(begin)
+        assert says in text
+        api.ended.clear()
+        api.fails = 0
+        await until(lambda: not watcher.notes())
+        assert watcher.wrong() == []
+
+
+async def test_what_was_never_read_is_told_too(tmp_path: Path) -> None:
+    clock = Clock()
+    watcher = Watcher(
+        tmp_path / "none", Core(Settings("here", "fed", 15, Holds()), [], 1, Memory(), 0.0), clock
+    )
+    clock.now = 100.0
+    assert watcher.wrong() == [], "it has not begun"
+    running = asyncio.create_task(watcher.run())
+    try:
+        await until(lambda: all("cannot be read" in note for note in watcher.notes()))
+        assert watcher.wrong() == []
+        clock.now = 116.0
+        (text,) = watcher.wrong()
+        assert "none cannot be read), nothing was read yet: replace the agent's token" in text
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        api.ended.set()
-        await server.close()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from federation_dns import policy, wire
+from federation_dns.objects import service_of
 from federation_dns.policy import Policy, read
-from federation_dns.watch import service_of
 from federation_dns.zone import RegionState, Service
 from hypothesis import given, settings
 from hypothesis import strategies as st
