@@ -6,6 +6,8 @@ documents name; ``bundle_check`` says what is wrong with the result.
 """
 
 import base64
+import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +101,7 @@ def documents(path: Path, reader: Reader = read_file) -> list[Document]:
         JujuError: The file is no YAML, or a document no mapping.
     """
     try:
-        loaded: list[object] = list(yaml.safe_load_all(reader(path).decode()))
+        loaded = copy.deepcopy(_loaded(reader(path).decode()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise JujuError(f"cannot unmarshal bundle contents: {path}: {error}") from error
     found: list[Document] = []
@@ -112,6 +114,12 @@ def documents(path: Path, reader: Reader = read_file) -> list[Document]:
     if not found:
         raise JujuError(f"{path}: no bundle in this file")
     return found
+
+
+# Every combination of overlays is made of the same few files, and YAML takes its time.
+@functools.lru_cache(maxsize=64)
+def _loaded(text: str) -> list[object]:
+    return list(yaml.safe_load_all(text))
 
 
 def _resolved(document: Document, path: Path, reader: Reader) -> Document:

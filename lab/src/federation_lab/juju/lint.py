@@ -6,6 +6,7 @@ there; the source goes first, since what is packed may be of yesterday. Of Charm
 endpoints are known from ``charmhub.yaml`` beside the bundle, if there is one.
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,13 @@ def charmhub(path: Path) -> dict[str, Charm] | None:
     """
     if not path.is_file():
         return None
-    whole: object = yaml.safe_load(path.read_text())
+    return _of_store(path.read_text(), str(path))
+
+
+# Every combination of overlays asks for the same charms, and YAML takes its time.
+@functools.lru_cache(maxsize=8)
+def _of_store(text: str, path: str) -> dict[str, Charm]:
+    whole: object = yaml.safe_load(text)
     if not isinstance(whole, dict):
         raise JujuError(f"{path}: no mapping of charms")
     charms: dict[str, Any] = whole
@@ -77,7 +84,7 @@ def charmhub(path: Path) -> dict[str, Charm] | None:
             "metadata.yaml": yaml.safe_dump({"name": name, **body}),
             "config.yaml": yaml.safe_dump({"options": options}),
         }
-        found[name] = charm.parse(parts, path=str(path), sha256="")
+        found[name] = charm.parse(parts, path=path, sha256="")
     return found
 
 
@@ -90,10 +97,14 @@ def metadata_of(packed: Path) -> Charm | None:
     source = packed.with_name("charmcraft.yaml")
     if not source.is_file():
         return charm.read(packed) if packed.is_file() else None
-    text = source.read_text()
+    return _of_source(source.read_text(), str(source))
+
+
+@functools.lru_cache(maxsize=64)
+def _of_source(text: str, path: str) -> Charm:
     whole: dict[str, Any] = yaml.safe_load(text)
     parts = {"metadata.yaml": text, "config.yaml": yaml.safe_dump(whole.get("config") or {})}
-    return charm.parse(parts, path=str(source), sha256="")
+    return charm.parse(parts, path=path, sha256="")
 
 
 def _from_store(spec: ApplicationSpec, store: Mapping[str, Charm]) -> list[str]:
