@@ -1,11 +1,10 @@
 """Makes this charm's src importable, though other charms' tests run in the same process."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from federation_interfaces.testing import own_module
+from federation_interfaces.testing import own_module, worlds
 from ops import testing
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
@@ -34,16 +33,7 @@ def fake(patch: pytest.MonkeyPatch, folder: Path) -> dns_world.FakeMachine:
     return found
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dns_world.FakeMachine:
-    """The machine as a fake."""
-    return fake(monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def fresh() -> Callable[[pytest.MonkeyPatch, Path], dns_world.FakeMachine]:
-    """What makes another such machine."""
-    return fake
+machine, fresh = worlds(fake)
 
 
 @pytest.fixture

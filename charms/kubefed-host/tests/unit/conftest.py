@@ -1,12 +1,11 @@
 """Makes this charm's src importable, though other charms' tests run in the same process."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from federation_interfaces.access import Access
-from federation_interfaces.testing import own_module
+from federation_interfaces.testing import own_module, worlds
 from ops import testing
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "src"), str(Path(__file__).parent)]
@@ -46,16 +45,7 @@ def fake(patch: pytest.MonkeyPatch, folder: Path) -> host_world.World:
     return found
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> host_world.World:
-    """The cluster, the members and the unit as fakes."""
-    return fake(monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def fresh() -> Callable[[pytest.MonkeyPatch, Path], host_world.World]:
-    """What makes another such world."""
-    return fake
+world, fresh = worlds(fake)
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from ops import testing
 
+World = TypeVar("World")
 CERTIFICATES = (
     """\
 -----BEGIN CERTIFICATE-----
@@ -119,6 +120,24 @@ def own_module(
         monkeypatch.setitem(sys.modules, "charm", charm)
 
     return pytest_pycollect_makemodule, this_charm
+
+
+def worlds(fake: Callable[[pytest.MonkeyPatch, Path], World]) -> tuple[Any, Any]:
+    """Make a charm's fixtures of what puts fakes around it: such a world, and what makes others.
+
+    Args:
+        fake: puts them there, with files in a folder.
+    """
+
+    @pytest.fixture
+    def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+        return fake(monkeypatch, tmp_path)
+
+    @pytest.fixture
+    def fresh() -> Callable[[pytest.MonkeyPatch, Path], World]:
+        return fake
+
+    return world, fresh
 
 
 EARLIER = Path(__file__).parents[2] / "tests" / "earlier"
