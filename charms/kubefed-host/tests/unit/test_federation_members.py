@@ -193,6 +193,7 @@ class TestRecords:
         ([("Ready", "Unknown", "no majority")], None, "no majority"),
         ([("Offline", "True", "no answer for 20 s")], False, "no answer for 20 s"),
         ([("Offline", "False", "x"), ("Ready", "True", "answers")], True, "answers"),
+        ([("Ready", "True", "answers"), ("ConfigMalformed", "True", "401")], False, "401"),
     ],
 )
 def test_a_hook_reads_the_states_as_the_action_does(
