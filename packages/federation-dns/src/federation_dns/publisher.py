@@ -64,7 +64,8 @@ class Publisher:
         self._wake = asyncio.Event()
         self._view: View | None = None
         self._looks = 0
-        self._look_at = float("-inf")
+        self._looked = float("-inf")
+        self._took = 0.0
         # What was written since the look under way began; None: nobody knows.
         self._since: list[Plan] | None = []
         self._spent: list[tuple[float, frozenset[str]]] = []
@@ -111,7 +112,7 @@ class Publisher:
                 await self._sleep(delay)
             else:
                 delay = 0.5
-                await self._sleep(max(0.0, self._look_at - self._clock()))
+                await self._sleep(max(0.0, self._looked + self._interval - self._clock()))
 
     async def _sleep(self, seconds: float) -> None:
         # Not `wait_for`: Python 3.11's loses a cancellation that meets the waking.
@@ -142,8 +143,11 @@ class Publisher:
 
     def _has_to_look(self, done: Pass) -> bool:
         """After the last write of a plan, and when it is time, however often we are woken."""
-        written = done.outcome == "changed" and not done.left
-        return written or self._clock() >= self._look_at
+        if done.outcome == "changed" and not done.left:
+            return True
+        # While an update goes on, a large zone is read at most a quarter of the time.
+        wait = 3 * self._took if done.left else 0.0
+        return self._clock() >= self._looked + max(self._interval, wait)
 
     async def _look(self) -> Pass | None:
         """Have the zone as it is now; what is wanted meanwhile goes out by the reading before.
@@ -169,9 +173,8 @@ class Publisher:
             return Pass("failed", None, None, 0, error=str(error), remedy=error.remedy)
         finally:
             looking.cancel()
-            # A large zone is read at most half of the time, however long an update goes on.
-            now = self._clock()
-            self._look_at = now + max(self._interval, now - began)
+            self._looked = self._clock()
+            self._took = self._looked - began
         self._unread = ""
         self._tell()
         if found is not kept:

@@ -129,7 +129,7 @@ async def test_a_comparison_comes_when_it_is_time_whoever_wakes() -> None:
 async def test_a_comparison_comes_in_the_midst_of_a_long_update() -> None:
     class Ticking(Clock):
         def __call__(self) -> float:
-            self.now += 0.2
+            self.now += 0.5
             return self.now
 
     server = Server()
