@@ -281,9 +281,10 @@ class Client:
             await asyncio.sleep(pause)
 
     async def text(self, path: str, *, timeout_s: float) -> str:
-        """Get a short text, such as that of /healthz, whatever its status.
+        """Get a short text, such as that of /healthz, whatever its status but 401.
 
         Raises:
+            ApiError: the token is refused.
             aiohttp.ClientError, TimeoutError, OSError: there was no answer.
         """
         async with (
@@ -296,6 +297,8 @@ class Client:
                 proxy=self._connection.proxy or None,
             ) as response,
         ):
+            if response.status == 401:
+                raise ApiError(401, "Unauthorized", f"{self.name}: its token is refused")
             return (await read_capped(response, LONGEST_PROBE)).decode(errors="replace")
 
     async def version(self, *, timeout_s: float) -> str:

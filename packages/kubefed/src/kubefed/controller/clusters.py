@@ -344,7 +344,7 @@ class Clusters:
         if member.malformed:
             member.error = member.malformed
             return Probe.MALFORMED
-        limit = self._config.timeout
+        limit, member.refused = self._config.timeout, False
         try:
             text = await member.client.text("/healthz", timeout_s=limit)
             if text.strip().lower() != "ok":
@@ -359,7 +359,8 @@ class Clusters:
         except (*FAILURES, ValueError) as error:
             member.error = str(error) or type(error).__name__
             self._events.warning(member.obj, "RetrievingClusterHealthFailed", member.error)
-            return Probe.UNREACHABLE
+            member.refused = isinstance(error, ApiError) and error.status == 401
+            return Probe.NOT_OK if member.refused else Probe.UNREACHABLE
         return Probe.OK
 
     async def _identify(self, member: MemberCluster, limit: float) -> None:
@@ -433,6 +434,8 @@ class Clusters:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         present = mapping(obj.get("status"))
         before = [mapping(item) for item in sequence(present.get("conditions"))]
+        # An API server that has just started may refuse for a moment what it doesn't know yet.
+        refused = member.refused and member.track.failures >= self._config.thresholds.failure
         status: Json = {
             "conditions": health.conditions(
                 state,
@@ -440,7 +443,7 @@ class Clusters:
                 now,
                 member.error + given_up.summary(self.left_behind.of(member.name)),
                 # Known for certain: it waits for no threshold, as readiness does.
-                malformed=member.track.last is Probe.MALFORMED,
+                malformed=refused or member.track.last is Probe.MALFORMED,
             ),
             "kubernetesVersion": member.version if state is Probe.OK else None,
         }

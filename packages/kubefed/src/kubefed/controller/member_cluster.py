@@ -27,6 +27,7 @@ class MemberCluster:
         track: its health.
         malformed: why it can't be asked at all, "" if it can.
         error: why the latest probe failed.
+        refused: whether it failed since the token is refused.
         lagging: whether a write is waiting for its answer for long; nobody waits for it then.
         changed_at: when it was called ready or not ready last.
     """
@@ -38,6 +39,7 @@ class MemberCluster:
         self.track = Track(published=health.published(obj))
         self.malformed = "not read yet"
         self.error = ""
+        self.refused = False
         self.version = ""
         self.lagging = False
         # Set while it may be read: what isn't known to be the cluster that joined isn't.

@@ -48,7 +48,7 @@ class Server:
         after: called when it was done, before it is answered.
         log: every write as "METHOD path".
         absent: resources (as in "apps/deployments") that aren't served.
-        healthy: what /healthz says; None for no answer at all.
+        healthy: what /healthz says; None for no answer at all, an error for its answer.
         probes: what it says before that, one answer after the other.
         listed: every list as "resource selector".
         unconditional: every write that names no version of what it changes, so that a late one
@@ -61,8 +61,8 @@ class Server:
         self.after: list[Hook] = []
         self.log: list[str] = []
         self.absent: set[str] = set()
-        self.healthy: str | None = "ok"
-        self.probes: list[str | None] = []
+        self.healthy: str | ApiError | None = "ok"
+        self.probes: list[str | ApiError | None] = []
         self.listed: list[str] = []
         self.unconditional: list[str] = []
         self.mute: set[str] = set()
@@ -330,6 +330,8 @@ class FakeClient(Client):
         answer = server.probes.pop(0) if server.probes else server.healthy
         if answer is None:
             raise OSError("no answer")
+        if isinstance(answer, ApiError):
+            raise answer
         return answer
 
     async def version(self, *, timeout_s: float) -> str:

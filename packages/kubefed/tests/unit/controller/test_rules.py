@@ -296,6 +296,26 @@ async def test_a_member_that_is_gone_for_good_is_given_up_by_the_operators_word(
     await until(lambda: "kubefed.io/left-behind" not in shop.annotations("two"))
 
 
+async def test_a_token_that_is_refused_is_said_once_it_is_sure(world: Make) -> None:
+    settings = FAST | {"failureThreshold": 3}
+    shop = await world("one", "two", clusterHealthCheck=settings).shop()
+    await until(lambda: shop.condition("two", "Ready"))
+    refused = ApiError(401, "Unauthorized", "its token is refused")
+    two = shop.members["two"]
+    two.probes = [refused, refused]
+    await until(lambda: not two.probes)
+    await calm()
+    assert shop.condition("two", "Ready")
+    assert not shop.condition("two", "ConfigMalformed")
+    two.healthy = refused
+    await until(lambda: "its token is refused" in shop.condition("two", "ConfigMalformed"))
+    assert not shop.condition("two", "Ready")
+    assert shop.condition("one", "Ready")
+    two.healthy = "ok"
+    await until(lambda: shop.condition("two", "Ready"))
+    assert not shop.condition("two", "ConfigMalformed")
+
+
 async def test_what_was_left_behind_is_known_after_a_restart(world: Make) -> None:
     shop = await world("one", "two", clusterHealthCheck=FAST).shop()
     await spread(shop, "one", "two")
