@@ -65,6 +65,16 @@ def test_the_lab_begins_and_then_what_takes_longest(order: ModuleType) -> None:
     assert placed({UNIT: 9.0, OTHER: 7.0, PLANES: 8.0, LAB: 1.0, DRILL: 1.0}) == [1, 3, 2, 0, 0]
 
 
+def test_what_waits_and_what_computes_take_turns(order: ModuleType) -> None:
+    wan, door, rotation = (
+        f"packages/federation-dns/tests/functional/test_{n}.py::t" for n in "abc"
+    )
+    took = {LAB: 1.0, OTHER: 30.0, PLANES: 40.0, wan: 25.0, door: 20.0, rotation: 10.0, UNIT: 1.0}
+    found = order.places(list(took), took)
+    names = sorted(took, key=lambda test: found[order.group(test)])
+    assert names == [LAB, PLANES, wan, door, OTHER, rotation, UNIT]
+
+
 def test_what_a_group_stood_up_ends_with_it(tmp_path: Path) -> None:
     """A lab, say: a fixture of the session is made anew for the next group that asks for it."""
     _ = shutil.copy(ROOT / "conftest.py", tmp_path)
