@@ -181,7 +181,7 @@ def test_certificates_that_ended_everywhere_take_no_vote_away(mesh: Mesh) -> Non
         assert keys.change_over(region.folder)
     wanted = {r.name: (r.folder / "agent.crt").read_text() for r in mesh.regions}
     eventually(
-        lambda: all(shows(r, wanted[r.name]) for r in mesh.regions), 15, "all show the next"
+        lambda: all(shows(r, wanted[r.name]) for r in mesh.regions), 40, "all show the next"
     )
     mesh.publish()
     eventually(
@@ -190,7 +190,7 @@ def test_certificates_that_ended_everywhere_take_no_vote_away(mesh: Mesh) -> Non
             for r in mesh.regions
             for other in NAMES
         ),
-        15,
+        40,
         "the end is said",
     )
     assert oldest(mesh) < 1.5
