@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -387,14 +388,24 @@ def test_error_is_named_and_tried_again_five_times(
 
 
 def test_a_missing_zone_is_made_only_where_that_is_wanted(
-    memory: Memory, mine: Designate, clock: Clock, tmp_path: Path
+    memory: Memory,
+    mine: Designate,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    waits: list[tuple[float, list[str]]] = []
+    monkeypatch.setattr(time, "sleep", lambda s: waits.append((s, writes(memory))))
     memory.there = False
     done = carry_out(mine, zone(), {}, RULES, None)
     assert (done.outcome, done.remedy) == ("failed", "operator")
     assert "openstack zone create" in done.error
     maker = provider(memory, clock, tmp_path, email="host@example.org")
     assert carry_out(maker, zone(record("web", "10.1.0.1")), {}, RULES, None).outcome == "changed"
+    # What is written in the second of the zone's first serial may never leave Designate.
+    ((seconds, written),) = waits
+    assert seconds > 1
+    assert written == [f"POST {ZONE}. PRIMARY"]
 
 
 def test_a_stamp_tells_a_change_and_an_error(memory: Memory, mine: Designate) -> None:

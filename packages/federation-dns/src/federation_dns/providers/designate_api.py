@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
@@ -25,6 +26,9 @@ from federation_dns.providers.recordsets import (
 M = TypeVar("M", bound=BaseModel)
 
 _A_PAGE = 500
+# A zone's serial is the second in which it was made or brought out last (Designate's
+# `increment_serial`): what is brought out in that second too is no news to its name servers.
+_SECOND_S = 1.2
 
 
 class Service(Protocol):
@@ -100,9 +104,11 @@ class Api:
                 )
             made = {**asked, "email": self._email, "ttl": self._rules.ttl, "type": "PRIMARY"}
             made["description"] = mark(self._rules)
-            return self._parsed(
+            zone = self._parsed(
                 ZoneSeen, self._service.request("POST", "/zones", deadline, body=made)
             )
+            time.sleep(_SECOND_S)
+            return zone
         except Refused as answer:
             raise self._judged(answer) from answer
 
