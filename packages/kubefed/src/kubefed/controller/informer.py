@@ -191,7 +191,6 @@ class Informer:
                 await self._look_again()
             if not self._version:
                 await self._list()
-            self._broken = False
             began, seconds = asyncio.get_running_loop().time(), self._watch_seconds()
             await self._watch(seconds)
             lasted = asyncio.get_running_loop().time() - began
