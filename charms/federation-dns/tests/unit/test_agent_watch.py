@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 import datetime
-import http.server
 import json
-import ssl
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import agent_watch
 import pytest
 from agent_watch import Agent
 from federation_dns import keys, told
+from federation_interfaces import follower_tests
 
 NOW = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
 WELL = {"quorum": True, "regions": {}}
 LOST = {"quorum": True, "regions": {"napoli": {"verdict": "lost", "explain": "gone"}}}
 
 
-class Answers(http.server.ThreadingHTTPServer):
-    daemon_threads = True
+class Answers(follower_tests.Answers):
     answer: bytes = json.dumps(WELL).encode()
     status = 200
-    connections = 0
-    # Each connection is served once, and then ended without a word.
-    forgets = False
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(follower_tests.Handler):
     @property
     def answers(self) -> Answers:
         return cast("Answers", self.server)
 
-    def setup(self) -> None:
-        super().setup()
-        self.answers.connections += 1
-
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         self.send_response(self.answers.status if self.path == "/v1/verdict" else 404)
         self.send_header("Content-Length", str(len(self.answers.answer)))
         self.end_headers()
         _ = self.wfile.write(self.answers.answer)
         self.close_connection = self.answers.forgets
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
 
 
 @pytest.fixture
@@ -63,15 +46,8 @@ def certificate(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(certificate: Path) -> Iterator[Answers]:
     found = Answers(("127.0.0.1", 0), Handler)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, certificate.with_name("agent.key"))
-    found.socket = context.wrap_socket(found.socket, server_side=True)
-    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with follower_tests.answering(found, certificate, certificate.with_name("agent.key")):
+        yield found
 
 
 @pytest.fixture
@@ -130,17 +106,6 @@ class TestLook:
 
 def test_it_imports_little() -> None:
     """It runs on every unit for ever: none of the agent's libraries."""
-    code = (
-        "import sys; before = set(sys.modules); import agent_watch; "
-        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(agent_watch.__file__).parent,
-    )
     heavy = {
         "aiohttp",
         "http",
@@ -153,4 +118,4 @@ def test_it_imports_little() -> None:
         "typer",
         "logging",
     }
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & follower_tests.imported_by(agent_watch)

@@ -1,8 +1,6 @@
 """What the status service's account may in a real cluster, and that it goes with the charm's."""
 
 import contextlib
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from federation_interfaces.cluster import (
     account_objects,
     kubeconfig_cluster,
 )
+from federation_interfaces.testing import eventually, there
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
 from host_accounts import CHARM_ACCOUNT, status_account
 from kubefed_host import Host, Settings
@@ -25,22 +24,6 @@ from kubefed_host import Host, Settings
 pytestmark = pytest.mark.cluster
 
 NAMESPACE = "kube-federation-system"
-
-
-def there(cluster: Cluster, path: str) -> bool:
-    try:
-        return bool(cluster.request("GET", path))
-    except ClusterRefusedError as error:
-        if error.status == 404:
-            return False
-        raise
-
-
-def eventually(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_it_lists_the_clusters_and_no_more_until_the_charm_goes(

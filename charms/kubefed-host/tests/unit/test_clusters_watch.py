@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import http.server
 import ipaddress
 import json
-import ssl
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +16,7 @@ from clusters_watch import Clusters
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from federation_interfaces import follower_tests
 from federation_interfaces.cluster import ClusterAddress, kubeconfig
 
 PATH = "/apis/core.kubefed.io/v1beta1/namespaces/fed/kubefedclusters"
@@ -36,29 +32,19 @@ WELL = ("Ready", "True", "ClusterReady")
 LOST = ("Offline", "True", "ClusterNotReachable")
 
 
-class Answers(http.server.ThreadingHTTPServer):
-    daemon_threads = True
+class Answers(follower_tests.Answers):
     items: list[dict[str, Any]]
     body: bytes | None = None
     token = "one"
     asked = 0
-    connections = 0
-    # Each connection is served once, and then ended without a word.
-    forgets = False
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(follower_tests.Handler):
     @property
     def answers(self) -> Answers:
         return cast("Answers", self.server)
 
-    def setup(self) -> None:
-        super().setup()
-        self.answers.connections += 1
-
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         self.answers.asked += 1
         known = self.headers["Authorization"] == f"Bearer {self.answers.token}"
         self.send_response(200 if known and self.path == PATH else 401)
@@ -73,9 +59,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if body[9:]:
             _ = self.wfile.write(b"0\r\n\r\n")
         self.close_connection = self.answers.forgets
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +92,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(certificate: Path) -> Iterator[Answers]:
     found = Answers(("127.0.0.1", 0), Handler)
     found.items = [cluster("palermo", WELL), cluster("napoli", WELL)]
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    found.socket = context.wrap_socket(found.socket, server_side=True)
-    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with follower_tests.answering(found, certificate):
+        yield found
 
 
 class Unit:
@@ -212,16 +188,5 @@ class TestLook:
 
 def test_it_imports_little() -> None:
     """It runs on the leader for ever: none of the charm's libraries."""
-    code = (
-        "import sys; before = set(sys.modules); import clusters_watch; "
-        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(clusters_watch.__file__).parent,
-    )
     heavy = {"asyncio", "cryptography", "kubernetes", "logging", "ops", "pydantic", "yaml"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & follower_tests.imported_by(clusters_watch)

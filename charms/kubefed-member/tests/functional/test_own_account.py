@@ -1,7 +1,5 @@
 """What the charm's own account can do in a real cluster when nobody else has access any more."""
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from federation_interfaces.cluster import (
     ClusterAddress,
     ClusterRefusedError,
 )
+from federation_interfaces.testing import eventually, there
 from federation_lab.cluster.control_plane import ADMIN, ControlPlane
 from kubefed_member import Records, Store
 from member_settings import Federation, federation_objects, federation_role
@@ -30,22 +29,6 @@ OWN = [
     f"{RBAC}/namespaces/kube-federation-system/rolebindings/kubefed-member-catania",
     f"/api/v1/namespaces/{CHARMS_NAMESPACE}/serviceaccounts/kubefed-member",
 ]
-
-
-def there(cluster: Cluster, path: str) -> bool:
-    try:
-        return bool(cluster.request("GET", path))
-    except ClusterRefusedError as error:
-        if error.status == 404:
-            return False
-        raise
-
-
-def eventually(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_it_ends_all_that_the_charm_made_and_nothing_else(plane: ControlPlane, tmp_path: Path):

@@ -10,12 +10,15 @@ import importlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+
+from federation_interfaces.cluster import Cluster, ClusterRefusedError
 
 if TYPE_CHECKING:
     from ops import testing
@@ -253,3 +256,22 @@ def points(count: int) -> Sequence[int]:
 
 
 _POINTS = 7
+
+
+def there(cluster: Cluster, path: str) -> bool:
+    """Say whether a real cluster has an object."""
+    try:
+        return bool(cluster.request("GET", path))
+    except ClusterRefusedError as error:
+        if error.status == 404:
+            return False
+        raise
+
+
+def eventually(done: Callable[[], bool]) -> None:
+    """Wait until a real cluster has done something."""
+    deadline = time.monotonic() + 40
+    while not done():
+        if time.monotonic() > deadline:
+            raise AssertionError("the cluster has not done it within 40 s")
+        time.sleep(0.2)
